@@ -1,0 +1,2 @@
+//! `thimble`.
+fn main() {}

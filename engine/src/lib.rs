@@ -1,0 +1,1 @@
+//! Thimble engine.

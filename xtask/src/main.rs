@@ -1,0 +1,2 @@
+//! Thimble tasks.
+fn main() {}
