@@ -1,1 +1,22 @@
-//! Thimble engine.
+//! Thimble's engine: small language models on WebGPU and on the CPU, native and in the browser.
+//!
+//! The map, from a file to a token:
+//!
+//! - [`weights`] opens GGUF and safetensors by byte ranges ([`weights::source::Source`]);
+//! - [`model`] holds one file per architecture family, each of which records its forward pass with a
+//!   [`program::Builder`] into a [`program::Program`] of [`op::Op`]s;
+//! - [`formats`] says how packed weights lie in memory;
+//! - [`cpu`] interprets a program, [`gpu`] compiles it once and replays it; [`backend`] is either;
+//! - [`text`] turns messages into tokens and tokens into text;
+//! - [`session`] keeps what is in the cache and runs the decode loop;
+//! - [`Engine`] is all of this behind one door.
+
+pub mod error;
+pub mod formats;
+pub mod op;
+pub mod platform;
+pub mod program;
+pub mod sampler;
+pub mod weights;
+
+pub use error::{Error, Result};

@@ -1,0 +1,207 @@
+//! The vocabulary: every step that a forward pass can take, with its shapes.
+//!
+//! `n` is the number of tokens in this [`Step`]; `d` the model's width. All values are f32, row-major.
+//! Handles are `Copy` and carry their sizes, so a backend needs nothing but the op.
+
+/// What changes between two runs of a program, and nothing else.
+/// Mirrors `Step` in shaders/step.wgsl.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Step {
+    /// Position in the context of the first of the `n` tokens.
+    pub pos: u32,
+    /// Number of tokens.
+    pub n: u32,
+}
+
+/// An activation `[n, width]`; in a program's head, where only the last token goes on, `[1, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Act {
+    /// Index into [`Program::acts`](crate::program::Program).
+    pub id: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// A weight matrix `[rows, cols]` = `[out, in]`; a vector is `[1, cols]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Weight {
+    /// Index into the list of load jobs of [`Weights`](crate::weights::Weights).
+    pub id: usize,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+}
+
+/// A cache `[context, width]` that keeps one row per position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cache {
+    /// Index into [`Program::caches`](crate::program::Program).
+    pub id: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// How attention heads share a row: query head `h` reads key/value head `h / (n_heads / n_kv_heads)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key/value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+}
+
+/// Which two elements of a head a rotation turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pairing {
+    /// `(i, i + rotary_dim/2)`: GPT-NeoX, Hugging Face's Llama.
+    Half,
+    /// `(2i, 2i + 1)`: the original Llama and its GGUF files.
+    Interleaved,
+}
+
+/// Rotary position embedding (Su et al. 2021): pair `i` is turned by `pos · frequency[i]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotary {
+    /// Width of one head; the first `2 · frequencies.len()` elements of each head turn, the rest pass.
+    pub head_dim: usize,
+    /// Which elements make a pair.
+    pub pairing: Pairing,
+    /// Radians per position for each pair, long-context scaling applied, `[rotary_dim / 2]`.
+    pub frequencies: Vec<f32>,
+}
+
+/// Element-wise functions of a gated MLP: `y = f(gate) · up`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// `silu(gate) · up` (Shazeer 2020).
+    SwiGlu,
+}
+
+/// One step of the forward pass. An op never reads an activation that it writes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// `tokens[n] → y[n, d]`: `y = w[token]`, `w[vocab, d]`.
+    Embed {
+        /// `[vocab, d]`
+        w: Weight,
+        /// `[n, d]`
+        y: Act,
+    },
+    /// `y = x / sqrt(mean(x²) + eps) · w` per row (Zhang & Sennrich 2019).
+    RmsNorm {
+        /// `[n, d]`
+        x: Act,
+        /// `[1, d]`
+        w: Weight,
+        /// Added to the mean square.
+        eps: f32,
+        /// `[n, d]`
+        y: Act,
+    },
+    /// `y = x · wᵀ (+ bias)`.
+    Linear {
+        /// `[n, cols]`
+        x: Act,
+        /// `[rows, cols]`
+        w: Weight,
+        /// `[1, rows]`
+        bias: Option<Weight>,
+        /// `[n, rows]`
+        y: Act,
+    },
+    /// Turns every head of each row by its position.
+    Rope {
+        /// `[n, heads · head_dim]`
+        x: Act,
+        /// Pairing and frequencies.
+        rotary: Rotary,
+        /// As `x`.
+        y: Act,
+    },
+    /// `cache[pos .. pos + n] = x`.
+    Store {
+        /// `[n, width]`
+        x: Act,
+        /// `[context, width]`
+        cache: Cache,
+    },
+    /// Causal attention of `n` queries over positions `0 ..= pos + i`:
+    /// `y = softmax(scale · q·kᵀ) · v` per head.
+    Attention {
+        /// `[n, n_heads · head_dim]`
+        q: Act,
+        /// `[context, n_kv_heads · head_dim]`
+        k: Cache,
+        /// `[context, n_kv_heads · head_dim]`
+        v: Cache,
+        /// How heads share a row.
+        heads: Heads,
+        /// Factor of the score, usually `1 / sqrt(head_dim)`.
+        scale: f32,
+        /// `[n, n_heads · head_dim]`
+        y: Act,
+    },
+    /// `y = f(gate) · up`, element by element.
+    Activate {
+        /// `[n, hidden]`
+        gate: Act,
+        /// `[n, hidden]`
+        up: Act,
+        /// Which function.
+        function: Gate,
+        /// `[n, hidden]`
+        y: Act,
+    },
+    /// `y = a + b`, element by element.
+    Add {
+        /// `[n, d]`
+        a: Act,
+        /// `[n, d]`
+        b: Act,
+        /// `[n, d]`
+        y: Act,
+    },
+    /// `x[n, d] → y[1, d]`: the last token's row. Opens the program's head: what follows sees `n = 1`.
+    Last {
+        /// `[n, d]`
+        x: Act,
+        /// `[1, d]`
+        y: Act,
+    },
+}
+
+impl Op {
+    /// The activations that the op reads.
+    pub fn reads(&self) -> Vec<Act> {
+        match *self {
+            Op::Embed { .. } => vec![],
+            Op::RmsNorm { x, .. }
+            | Op::Linear { x, .. }
+            | Op::Rope { x, .. }
+            | Op::Store { x, .. }
+            | Op::Last { x, .. } => vec![x],
+            Op::Attention { q, .. } => vec![q],
+            Op::Activate { gate, up, .. } => vec![gate, up],
+            Op::Add { a, b, .. } => vec![a, b],
+        }
+    }
+
+    /// The activation that the op writes; `Store` writes a cache instead.
+    pub fn writes(&self) -> Option<Act> {
+        match *self {
+            Op::Embed { y, .. }
+            | Op::RmsNorm { y, .. }
+            | Op::Linear { y, .. }
+            | Op::Rope { y, .. }
+            | Op::Attention { y, .. }
+            | Op::Activate { y, .. }
+            | Op::Add { y, .. }
+            | Op::Last { y, .. } => Some(y),
+            Op::Store { .. } => None,
+        }
+    }
+}

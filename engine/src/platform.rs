@@ -1,0 +1,50 @@
+//! The few things that a browser's worker and a native thread do differently: clocks and waiting.
+
+/// Milliseconds since some fixed moment.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn now_ms() -> f64 {
+    use std::{sync::OnceLock, time::Instant};
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
+}
+
+/// Lets whatever else waits for this thread run; in a browser's worker, the messages that arrived.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn yield_now() {}
+
+#[cfg(target_arch = "wasm32")]
+pub use web::{now_ms, yield_now};
+
+#[cfg(target_arch = "wasm32")]
+mod web {
+    use js_sys::{Function, Promise};
+    use wasm_bindgen::{JsCast, JsValue};
+    use wasm_bindgen_futures::JsFuture;
+    use web_sys::MessageChannel;
+
+    /// Milliseconds since the worker (or page) started.
+    pub fn now_ms() -> f64 {
+        let performance =
+            js_sys::Reflect::get(&js_sys::global(), &JsValue::from_str("performance"));
+        let performance: Option<web_sys::Performance> =
+            performance.ok().and_then(|p| p.dyn_into().ok());
+        performance.map_or_else(js_sys::Date::now, |p| p.now())
+    }
+
+    /// One turn of the event loop. A message to oneself is a task of its own, without the 4 ms that a
+    /// nested `setTimeout` costs.
+    pub async fn yield_now() {
+        let Ok(channel) = MessageChannel::new() else {
+            return;
+        };
+        let turn = Promise::new(&mut |resolve: Function, _| {
+            channel.port1().set_onmessage(Some(&resolve));
+            if channel.port2().post_message(&JsValue::NULL).is_err() {
+                let _ = resolve.call0(&JsValue::NULL);
+            }
+        });
+        // A promise that cannot be rejected.
+        let _ = JsFuture::from(turn).await;
+        channel.port1().close();
+    }
+}
