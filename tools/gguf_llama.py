@@ -111,3 +111,20 @@ def special_tokens(path):
     meta = metadata(path)
     pairs = zip(meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"])
     return [token for token, kind in pairs if kind == CONTROL]
+
+
+def write_dequantised(path, target):
+    """Copies the file `path` to `target` with every tensor in f32."""
+    reader = gguf.GGUFReader(path)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name not in ("general.architecture", "general.file_type"):
+            item = field.types[-1] if len(field.types) > 1 else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=item)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

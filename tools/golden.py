@@ -41,13 +41,15 @@ engine/tests/golden/smollm2_text.json
         "text":       the prompt                raw only
         "rendered":   text given to the tokenizer (chat template with add_generation_prompt; raw: the text)
         "prompt_ids": ids of "rendered" (special tokens parsed, no BOS), by llama.cpp = by `tokenizers`
-        "llama_cpp":  RUN       llama.cpp: int8 activations, f16 KV cache
-        "f32":        RUN       transformers: dequantised weights, f32 activations and KV cache
-        "first_difference": first step at which the two runs' ids differ, or null
+        "llama_cpp":     RUN    llama.cpp as it comes: it rounds activations to int8, KV cache in f16
+        "llama_cpp_f32": RUN    llama.cpp on the same weights dequantised to f32, KV cache in f32
+        "f32":           RUN    transformers on the same dequantised weights, all in f32
+        "first_difference":     first step at which the ids of llama_cpp and f32 differ, or null
+        "first_difference_f32": the same for llama_cpp_f32 and f32
         "forced_margins": [f]   per step of llama.cpp's ids, on the context of llama.cpp's ids: the f32
                                 reference's logit of llama.cpp's token minus its best other logit;
                                 below 0 where the f32 reference prefers another token. Against
-                                llama_cpp.margins it shows the size of llama.cpp's quantisation noise.
+                                llama_cpp.margins it shows the noise of llama.cpp's int8 activations.
       } ] }
     RUN = {
         "ids":     generated ids, greedy, at most 64; the end token is the last one when stopped = "eos"
@@ -74,17 +76,19 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
+from llama_cpp import GGML_TYPE_F32
 from safetensors.numpy import save_file
 from transformers import DynamicCache, LlamaForCausalLM
 
 import tiny_models
 import token_strings
-from gguf_llama import hugging_face_model, hugging_face_tokenizer, special_tokens
+from gguf_llama import hugging_face_model, hugging_face_tokenizer, special_tokens, write_dequantised
 from llama_cpp_reference import LlamaCpp, tokens_per_second
 from prompts import CHATS, RAWS
 
@@ -158,6 +162,9 @@ def tokens(gguf_path):
 
 def text(gguf_path):
     tokenizer, llama_cpp, model = hugging_face_tokenizer(gguf_path), LlamaCpp(gguf_path), hugging_face_model(gguf_path)
+    with tempfile.TemporaryDirectory() as folder:
+        write_dequantised(gguf_path, Path(folder) / "f32.gguf")
+        llama_cpp_f32 = LlamaCpp(Path(folder) / "f32.gguf", cache_type=GGML_TYPE_F32)
     prompts = []
     for name, prompt in (CHATS | RAWS).items():
         record = {"name": name, "kind": "chat" if name in CHATS else "raw"}
@@ -165,26 +172,38 @@ def text(gguf_path):
         rendered = llama_cpp.render(prompt) if name in CHATS else prompt
         ids = llama_cpp.tokenize(rendered)
         assert ids == tokenizer.encode(rendered).ids, name
-        first, second = greedy_llama_cpp(llama_cpp, ids), greedy_f32(model, ids, llama_cpp.end_ids)
-        for run in (first, second):
+        runs = {
+            "llama_cpp": greedy_llama_cpp(llama_cpp, ids),
+            "llama_cpp_f32": greedy_llama_cpp(llama_cpp_f32, ids),
+            "f32": greedy_f32(model, ids, llama_cpp.end_ids),
+        }
+        for run in runs.values():
             shown = run["ids"][:-1] if run["stopped"] == "eos" else run["ids"]
             run["text"] = tokenizer.decode(shown, skip_special_tokens=False)
-        record |= {
-            "rendered": rendered, "prompt_ids": ids, "llama_cpp": first, "f32": second,
-            "first_difference": first_difference(first["ids"], second["ids"]),
-            "forced_margins": forced_margins(model, ids, first["ids"]),
+        record |= {"rendered": rendered, "prompt_ids": ids} | runs | {
+            "first_difference": first_difference(runs["llama_cpp"]["ids"], runs["f32"]["ids"]),
+            "first_difference_f32": first_difference(runs["llama_cpp_f32"]["ids"], runs["f32"]["ids"]),
+            "forced_margins": forced_margins(model, ids, runs["llama_cpp"]["ids"]),
         }
         prompts.append(record)
-        print(
-            f"text: {name}: {len(ids)} prompt tokens, {len(first['ids'])} generated, {first['stopped']},"
-            f" first difference {record['first_difference']}, smallest margin {min(first['margins'])},"
-            f" largest margin noise {max(abs(a - b) for a, b in zip(first['margins'], record['forced_margins'])):.3f}"
-        )
+        print_summary(record)
     write_json_lines(GOLDEN / "smollm2_text.json", {
         "model": gguf_path.name, "sha256": hashlib.sha256(gguf_path.read_bytes()).hexdigest(),
         "by": versions("llama-cpp-python", "transformers", "torch"), "end_ids": llama_cpp.end_ids,
         "max_tokens": MAX_TOKENS, "prompts": prompts,
     })
+
+
+def print_summary(record):
+    run = record["llama_cpp"]
+    noise = max(abs(a - b) for a, b in zip(run["margins"], record["forced_margins"]))
+    print(
+        f"text: {record['name']}: {len(record['prompt_ids'])} prompt tokens; llama.cpp {len(run['ids'])} tokens,"
+        f" {run['stopped']}; smallest f32 margin {min(record['f32']['margins'])}; noise of llama.cpp's margins up to"
+        f" {noise:.3f}; first difference to f32 {record['first_difference']}, on f32 weights"
+        f" {record['first_difference_f32']}",
+        flush=True,
+    )
 
 
 def greedy_llama_cpp(model, prompt_ids):
@@ -270,6 +289,7 @@ def main():
     names = arguments.name or list(goldens)
     if names != ["tiny"] and not gguf_path.is_file():
         sys.exit(f"{gguf_path} is not there: run `cargo xtask serve` once, which fetches it, or say --gguf FILE")
+    torch.set_num_threads(1)  # sums in the same order on every machine
     transformers.utils.logging.disable_progress_bar()
     GOLDEN.mkdir(parents=True, exist_ok=True)
     MODELS.mkdir(exist_ok=True)

@@ -4,13 +4,15 @@ import time
 
 import llama_cpp
 import numpy as np
+from llama_cpp import GGML_TYPE_F16
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 
 class LlamaCpp:
-    def __init__(self, path, n_threads=2, n_ctx=2048):
+    def __init__(self, path, n_threads=1, n_ctx=2048, cache_type=GGML_TYPE_F16):
         self.llama = llama_cpp.Llama(
-            str(path), n_ctx=n_ctx, n_threads=n_threads, n_threads_batch=n_threads, verbose=False
+            str(path), n_ctx=n_ctx, n_threads=n_threads, n_threads_batch=n_threads, verbose=False,
+            type_k=cache_type, type_v=cache_type,
         )
         self.vocab = llama_cpp.llama_model_get_vocab(self.llama.model)
         ids = range(self.llama.n_vocab())
@@ -43,7 +45,7 @@ class LlamaCpp:
 
 def tokens_per_second(path, n_threads, n_prefill=512, n_decode=64, tries=5):
     """Best of `tries`: (prefill, decode) tokens per second, the decode after the prefill."""
-    model = LlamaCpp(path, n_threads)
+    model = LlamaCpp(path, n_threads=n_threads)
     best = [0.0, 0.0]
     for _ in range(tries):
         model.start()
