@@ -11,8 +11,10 @@
 //! - [`session`] keeps what is in the cache and runs the decode loop;
 //! - [`Engine`] is all of this behind one door.
 
+pub mod cpu;
 pub mod error;
 pub mod formats;
+pub mod model;
 pub mod op;
 pub mod platform;
 pub mod program;
