@@ -1,5 +1,10 @@
 //! A checkpoint's tensors: what is in the file, what a model asked for, and the jobs that bring it in.
 
+pub mod gguf;
+pub mod metadata;
+pub mod safetensors;
+pub mod source;
+
 use std::ops::Range;
 
 /// How a file stores a tensor's numbers.
