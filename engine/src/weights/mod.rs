@@ -5,6 +5,8 @@ pub mod metadata;
 pub mod safetensors;
 pub mod source;
 
+mod reader;
+
 use std::ops::Range;
 
 /// How a file stores a tensor's numbers.
