@@ -7,6 +7,8 @@ pub mod pack;
 pub mod safetensors;
 pub mod source;
 
+mod reader;
+
 use crate::{
     Error, Result,
     formats::WeightInfo,
