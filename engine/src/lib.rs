@@ -13,6 +13,7 @@
 
 pub mod error;
 pub mod formats;
+pub mod gpu;
 pub mod op;
 pub mod platform;
 pub mod program;
