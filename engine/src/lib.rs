@@ -11,9 +11,11 @@
 //! - [`session`] keeps what is in the cache and runs the decode loop;
 //! - [`Engine`] is all of this behind one door.
 
+pub mod cpu;
 pub mod error;
 pub mod formats;
 pub mod gpu;
+pub mod model;
 pub mod op;
 pub mod platform;
 pub mod program;

@@ -3,6 +3,15 @@
 //! A packed weight has two planes: `quants`, the numbers, and `scales`, one entry per group of 32
 //! weights along a row (formats of whole floats have none). docs/formats.md draws the bits.
 
+mod bf16;
+mod f16;
+mod f32;
+mod q4;
+mod q8;
+
+/// Independent partial sums of a dot product: enough for a 256-bit SIMD register, two of 128 bits.
+const LANES: usize = 8;
+
 /// Weights along `cols` that share a scale, in every format that has scales.
 pub const GROUP: usize = 32;
 
@@ -58,6 +67,60 @@ impl Format {
     }
 }
 
+/// One packed row.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// `[row_quants_bytes]`
+    pub quants: &'a [u8],
+    /// `[row_scales_bytes]`
+    pub scales: &'a [u8],
+}
+
+impl Format {
+    /// The row's weights as floats, `out[cols]`.
+    pub fn unpack(self, row: Row<'_>, out: &mut [f32]) {
+        match self {
+            Format::F32 => self::f32::unpack(row, out),
+            Format::F16 => self::f16::unpack(row, out),
+            Format::Bf16 => self::bf16::unpack(row, out),
+            Format::Q8 => q8::unpack(row, out),
+            Format::Q4 => q4::unpack(row, out),
+        }
+    }
+
+    /// `Σ w·x` of a packed row and `x[cols]`, without unpacking it to memory. `group_sums[cols / 32]`
+    /// come from [`group_sums`]; `buffer[cols]` is scratch space for the formats of whole floats.
+    pub fn dot(self, row: Row<'_>, x: &[f32], group_sums: &[f32], buffer: &mut [f32]) -> f32 {
+        match self {
+            Format::Q8 => q8::dot(row, x),
+            Format::Q4 => q4::dot(row, x, group_sums),
+            Format::F32 | Format::F16 | Format::Bf16 => {
+                self.unpack(row, buffer);
+                dot(buffer, x)
+            }
+        }
+    }
+}
+
+/// `Σ a·b`, in eight independent sums so that it becomes SIMD.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let mut sum = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sum[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sum.iter().sum::<f32>() + rest
+}
+
+/// `Σ x` of each whole group of 32.
+pub fn group_sums(x: &[f32]) -> Vec<f32> {
+    x.as_chunks::<GROUP>().0.iter().map(|group| group.iter().sum()).collect()
+}
+
 /// Consecutive packed rows, on their way from a file to a backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
@@ -83,4 +146,66 @@ pub struct WeightInfo {
     pub rows: usize,
     /// Inputs.
     pub cols: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Format; 5] = [Format::F32, Format::F16, Format::Bf16, Format::Q8, Format::Q4];
+
+    /// Bytes without pattern, with scales that are small finite halves.
+    fn noise(seed: u32, n: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as u8
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    fn row_of(format: Format, cols: usize, seed: u32) -> (Vec<u8>, Vec<u8>) {
+        let floats = noise(seed, cols).into_iter().map(|b| f32::from(b as i8) / 64.0);
+        let quants = match format {
+            Format::F32 => floats.flat_map(f32::to_le_bytes).collect(),
+            Format::F16 => floats.flat_map(|w| half::f16::from_f32(w).to_le_bytes()).collect(),
+            Format::Bf16 => floats.flat_map(|w| half::bf16::from_f32(w).to_le_bytes()).collect(),
+            Format::Q8 | Format::Q4 => noise(seed, format.row_quants_bytes(cols)),
+        };
+        let halves = noise(seed + 1, format.row_scales_bytes(cols) / 2);
+        let scales = halves.iter().flat_map(|&b| half::f16::from_f32(f32::from(b as i8) / 512.0).to_le_bytes());
+        (quants, scales.collect())
+    }
+
+    /// The packed dot product against unpacked weights summed in f64.
+    #[test]
+    fn dot_agrees_with_unpacked_weights() {
+        for format in ALL {
+            let grouped = matches!(format, Format::Q8 | Format::Q4);
+            let widths: &[usize] = if grouped { &[32, 96, 576] } else { &[1, 7, 8, 31, 97, 576] };
+            for &cols in widths {
+                let (quants, scales) = row_of(format, cols, 7 + cols as u32);
+                let row = Row { quants: &quants, scales: &scales };
+                let x: Vec<f32> = noise(3, cols).iter().map(|&b| f32::from(b as i8) / 100.0).collect();
+                let mut w = vec![0.0; cols];
+                format.unpack(row, &mut w);
+                let exact: f64 = w.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let norm: f64 = w.iter().zip(&x).map(|(w, x)| f64::from(w * x).abs()).sum();
+                let mut buffer = vec![0.0; cols];
+                let got = format.dot(row, &x, &group_sums(&x), &mut buffer);
+                let error = (f64::from(got) - exact).abs();
+                assert!(error <= 1e-6 * norm, "{format:?} {cols}: {got} against {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn q4_splits_nibbles_by_half_groups() {
+        let quants: Vec<u8> = (0..16).map(|b| b | ((15 - b) << 4)).collect();
+        let scales: Vec<u8> = [2.0, -1.0].into_iter().flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect();
+        let mut out = [0.0; 32];
+        Format::Q4.unpack(Row { quants: &quants, scales: &scales }, &mut out);
+        assert_eq!(out[..3], [-1.0, 1.0, 3.0]);
+        assert_eq!(out[16..19], [29.0, 27.0, 25.0]);
+    }
 }

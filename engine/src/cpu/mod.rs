@@ -1,0 +1,223 @@
+//! The CPU backend: interprets a program op by op. The reference in tests, and what runs where there is
+//! no GPU worth using.
+
+mod activate;
+mod add;
+mod attention;
+mod embed;
+mod last;
+mod linear;
+mod rms_norm;
+mod rope;
+mod store;
+
+use crate::{
+    Error, Result,
+    formats::{Format, Row, Rows, WeightInfo},
+    op::{Act, Op, Step, Weight},
+    program::Program,
+    sampler::{self, Sampling},
+};
+use std::collections::VecDeque;
+
+/// Tokens per prefill call: enough that unpacking a weight is shared, few enough to stop quickly.
+const CHUNK: usize = 32;
+
+/// A program with its weights, activations and caches in memory.
+#[derive(Debug)]
+pub struct CpuBackend {
+    program: Program,
+    weights: Vec<Packed>,
+    /// `[CHUNK, width]`, or `[1, width]` for a slot of the head.
+    slots: Vec<Vec<f32>>,
+    /// `[context, width]`
+    caches: Vec<Vec<f32>>,
+    context: usize,
+    sampling: Sampling,
+    /// Tokens of the context as a bitset `[vocab / 32]`.
+    seen: Vec<u32>,
+    token: u32,
+    drawn: VecDeque<u32>,
+}
+
+/// A packed weight `[rows, cols]`.
+#[derive(Debug)]
+struct Packed {
+    format: Format,
+    rows: usize,
+    cols: usize,
+    quants: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+impl Packed {
+    fn new(info: &WeightInfo) -> Result<Self> {
+        let WeightInfo { format, rows, cols, .. } = *info;
+        Ok(Self {
+            format,
+            rows,
+            cols,
+            quants: zeroed(rows * format.row_quants_bytes(cols), &info.name)?,
+            scales: zeroed(rows * format.row_scales_bytes(cols), &info.name)?,
+        })
+    }
+
+    fn row(&self, row: usize) -> Row<'_> {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        let (q, s) = (self.format.row_quants_bytes(self.cols), self.format.row_scales_bytes(self.cols));
+        Row { quants: &self.quants[row * q..][..q], scales: &self.scales[row * s..][..s] }
+    }
+
+    fn write(&mut self, rows: &Rows) {
+        let (q, s) = (self.format.row_quants_bytes(self.cols), self.format.row_scales_bytes(self.cols));
+        self.quants[rows.row0 * q..][..rows.n_rows * q].copy_from_slice(&rows.quants);
+        self.scales[rows.row0 * s..][..rows.n_rows * s].copy_from_slice(&rows.scales);
+    }
+}
+
+impl CpuBackend {
+    /// Allocates everything that the program will ever need.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(program: &Program, weights: &[WeightInfo], context: usize) -> Result<Self> {
+        let slot_len = |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
+        Ok(Self {
+            weights: weights.iter().map(Packed::new).collect::<Result<_>>()?,
+            slots: program.slots.iter().map(|slot| zeroed(slot_len(slot), "activations")).collect::<Result<_>>()?,
+            caches: program
+                .cache_widths
+                .iter()
+                .map(|width| zeroed(context * width, "the context's key/value cache"))
+                .collect::<Result<_>>()?,
+            context,
+            sampling: Sampling::greedy(),
+            seen: vec![0; program.vocab().div_ceil(32)],
+            token: 0,
+            drawn: VecDeque::new(),
+            program: program.clone(),
+        })
+    }
+
+    /// Tokens that one [`CpuBackend::prefill`] takes at most.
+    pub fn chunk(&self) -> usize {
+        CHUNK
+    }
+
+    /// Puts some rows of a weight in place.
+    pub fn upload(&mut self, weight: usize, rows: &Rows) {
+        self.weights[weight].write(rows);
+    }
+
+    /// Starts a request: its sampling and the tokens `seen` by the repetition penalty, a bitset
+    /// `[vocab / 32]`.
+    pub fn begin(&mut self, sampling: &Sampling, seen: &[u32]) {
+        assert_eq!(seen.len(), self.seen.len(), "bitset of another vocabulary");
+        self.sampling = *sampling;
+        self.seen.copy_from_slice(seen);
+        self.drawn.clear();
+    }
+
+    /// Runs up to `chunk()` prompt tokens from position `pos`; with `sample`, the head and a draw too.
+    pub fn prefill(&mut self, pos: usize, tokens: &[u32], sample: bool) {
+        assert!((1..=CHUNK).contains(&tokens.len()), "{} tokens in a chunk", tokens.len());
+        assert!(pos + tokens.len() <= self.context, "position {pos} + {} of {}", tokens.len(), self.context);
+        let step = Step { pos: pos as u32, n: tokens.len() as u32 };
+        for i in 0..self.program.head {
+            self.run(i, step, tokens);
+        }
+        if !sample {
+            return;
+        }
+        for i in self.program.head..self.program.ops.len() {
+            self.run(i, step, tokens);
+        }
+        let logits = &self.slots[self.program.slot(self.program.logits)][..self.program.vocab()];
+        let last = (pos + tokens.len() - 1) as u32;
+        self.token = sampler::sample(logits, &mut self.seen, &self.sampling, last);
+        self.drawn.push_back(self.token);
+    }
+
+    /// Runs the token that was drawn last, at position `pos`, and draws the next.
+    pub fn decode(&mut self, pos: usize) {
+        self.prefill(pos, &[self.token], true);
+    }
+
+    /// The oldest draw that was not fetched yet.
+    pub fn drawn(&mut self) -> u32 {
+        self.drawn.pop_front().expect("a draw is fetched once per step")
+    }
+
+    /// How many draws wait to be fetched.
+    pub fn in_flight(&self) -> usize {
+        self.drawn.len()
+    }
+
+    /// Forgets draws that were not fetched.
+    pub fn discard(&mut self) {
+        self.drawn.clear();
+    }
+
+    /// The last head's logits, `[vocab]`, before penalties.
+    pub fn logits(&self) -> &[f32] {
+        &self.slots[self.program.slot(self.program.logits)][..self.program.vocab()]
+    }
+
+    /// The first `n` rows of an activation, `[n, width]`, while its slot still holds it.
+    pub fn read(&self, act: Act, n: usize) -> &[f32] {
+        &self.slots[self.program.slot(act)][..n * act.width]
+    }
+
+    /// Bytes of weights, caches and activations.
+    pub fn allocated_bytes(&self) -> u64 {
+        let weights: usize = self.weights.iter().map(|w| w.quants.len() + w.scales.len()).sum();
+        let floats: usize = self.slots.iter().chain(&self.caches).map(Vec::len).sum();
+        (weights + 4 * floats) as u64
+    }
+
+    /// One op. The slot that it writes leaves its place meanwhile: an op never reads what it writes.
+    fn run(&mut self, op: usize, step: Step, tokens: &[u32]) {
+        let op = &self.program.ops[op];
+        let n = step.n as usize;
+        let rows = |y: Act| if self.program.slots[self.program.slot(y)].single_row { 1 } else { n };
+        let mut out = Vec::new();
+        if let Some(y) = op.writes() {
+            out = std::mem::take(&mut self.slots[self.program.slot(y)]);
+        }
+        let y = op.writes().map_or(0, |y| rows(y) * y.width);
+        let y = &mut out[..y];
+        let x = |act: Act| &self.slots[self.program.slot(act)][..rows(act) * act.width];
+        let w = |weight: Weight| &self.weights[weight.id];
+        match op {
+            Op::Embed { w: table, .. } => embed::run(w(*table), tokens, y),
+            Op::RmsNorm { x: input, w: scale, eps, .. } => rms_norm::run(x(*input), w(*scale), *eps, y),
+            Op::Linear { x: input, w: matrix, bias, .. } => linear::run(x(*input), w(*matrix), bias.map(w), y),
+            Op::Rope { x: input, rotary, .. } => rope::run(x(*input), rotary, input.width, step.pos, y),
+            Op::Store { x: input, cache } => {
+                store::run(&self.slots[self.program.slot(*input)], input.width, step, &mut self.caches[cache.id]);
+            }
+            Op::Attention { q, k, v, heads, scale, .. } => {
+                attention::run(x(*q), &self.caches[k.id], &self.caches[v.id], *heads, *scale, step.pos, y);
+            }
+            Op::Activate { gate, up, function, .. } => activate::run(x(*gate), x(*up), *function, y),
+            Op::Add { a, b, .. } => add::run(x(*a), x(*b), y),
+            Op::Last { x: input, .. } => last::run(&x(*input)[..n * input.width], y),
+        }
+        if let Some(y) = op.writes() {
+            let slot = self.program.slot(y);
+            self.slots[slot] = out;
+        }
+    }
+}
+
+/// `[len]` zeros, or an error where the allocator says no.
+fn zeroed<T: bytemuck::Zeroable + Clone>(len: usize, what: &str) -> Result<Vec<T>> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
+        what: what.into(),
+        needed_bytes: (len * size_of::<T>()) as u64,
+        limit_bytes: if cfg!(target_pointer_width = "32") { 4 << 30 } else { u64::MAX },
+    })?;
+    v.resize(len, T::zeroed());
+    Ok(v)
+}

@@ -1,0 +1,194 @@
+//! Llama (Touvron et al. 2023) and what is built like it: pre-norm blocks of grouped-query attention with
+//! rotary positions and a SwiGLU MLP.
+
+use super::{Arch, Gguf, blocks, rope_scaling::RopeScaling};
+use crate::{
+    Error, Result,
+    op::{Gate, Heads, Pairing, Rotary},
+    program::{Builder, Program},
+    weights::{Scope, metadata::Metadata},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The registry's entry.
+pub const ARCH: Arch = Arch {
+    model_types: &["llama"],
+    build,
+    ignores: |name| name.ends_with("rotary_emb.inv_freq"),
+    gguf: Gguf { architecture: "llama", config: gguf_config, rename: gguf_name },
+};
+
+/// config.json, with its own key names.
+#[derive(Debug, Deserialize)]
+struct Config {
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    vocab_size: usize,
+    rms_norm_eps: f32,
+    #[serde(default = "silu")]
+    hidden_act: String,
+    rope_theta: Option<f32>,
+    #[serde(alias = "rope_parameters")]
+    rope_scaling: Option<RopeScaling>,
+    /// Ours: GGUF keeps the original Llama's pairs, which Hugging Face's conversion reorders.
+    #[serde(default)]
+    rope_interleaved: bool,
+    /// Ours: GGUF stores long-context scaling as one divisor per frequency, `[head_dim / 2]`.
+    rope_factors: Option<Vec<f32>>,
+}
+
+fn silu() -> String {
+    "silu".into()
+}
+
+fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
+    let config: Config = Config::deserialize(config).map_err(|e| bad(e.to_string()))?;
+    let heads = config.heads()?;
+    let rotary = config.rotary(heads.head_dim)?;
+    let d = config.hidden_size;
+    let eps = config.rms_norm_eps;
+    let mut b = Builder::new();
+
+    let model = weights.at("model");
+    let embedding = model.at("embed_tokens").matrix("weight", config.vocab_size, d)?;
+    let mut x = b.embed(embedding);
+    for i in 0..config.num_hidden_layers {
+        let layer = model.at("layers").at(i);
+        let h = blocks::rms_norm(&mut b, &layer, "input_layernorm", x, eps)?;
+        let h = blocks::self_attention(&mut b, &layer.at("self_attn"), h, heads, &rotary)?;
+        x = b.add(x, h);
+        let h = blocks::rms_norm(&mut b, &layer, "post_attention_layernorm", x, eps)?;
+        let h = blocks::gated_mlp(&mut b, &layer.at("mlp"), h, config.intermediate_size, Gate::SwiGlu)?;
+        x = b.add(x, h);
+    }
+    let x = b.last(x);
+    let x = blocks::rms_norm(&mut b, &model, "norm", x, eps)?;
+    let head = weights.at("lm_head");
+    // A file without a head ties it to the embedding.
+    let head = if head.has("weight") { head.matrix("weight", config.vocab_size, d)? } else { embedding };
+    let logits = b.linear(x, head, None);
+    Ok(b.finish(logits))
+}
+
+impl Config {
+    fn heads(&self) -> Result<Heads> {
+        let sizes = [self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.num_attention_heads, self.vocab_size];
+        if sizes.contains(&0) {
+            return Err(bad("a size of 0".into()));
+        }
+        if self.hidden_act != "silu" {
+            return Err(bad(format!("hidden_act '{}', where Llama has 'silu'", self.hidden_act)));
+        }
+        let n_heads = self.num_attention_heads;
+        let n_kv_heads = self.num_key_value_heads.unwrap_or(n_heads);
+        let head_dim = self.head_dim.unwrap_or(self.hidden_size / n_heads);
+        if n_kv_heads == 0 || n_heads % n_kv_heads != 0 {
+            return Err(bad(format!("{n_heads} attention heads cannot share {n_kv_heads} key/value heads")));
+        }
+        if head_dim == 0 || head_dim % 2 != 0 || head_dim > 256 {
+            return Err(bad(format!("head_dim is {head_dim}, and an even number up to 256 is needed")));
+        }
+        Ok(Heads { n_heads, n_kv_heads, head_dim })
+    }
+
+    fn rotary(&self, head_dim: usize) -> Result<Rotary> {
+        let scaling = self.rope_scaling.clone().unwrap_or_default();
+        let theta = scaling.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
+        let pairs = head_dim / 2;
+        let frequency = |i| (1.0 / f64::from(theta).powf(2.0 * i as f64 / head_dim as f64)) as f32;
+        let mut frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
+        scaling.apply(&mut frequencies)?;
+        if let Some(factors) = &self.rope_factors {
+            if factors.len() != pairs {
+                return Err(bad(format!("rope_freqs holds {} factors for {pairs} frequencies", factors.len())));
+            }
+            frequencies.iter_mut().zip(factors).for_each(|(f, factor)| *f /= factor);
+        }
+        let pairing = if self.rope_interleaved { Pairing::Interleaved } else { Pairing::Half };
+        Ok(Rotary { head_dim, pairing, frequencies })
+    }
+}
+
+fn bad(problem: String) -> Error {
+    Error::BadConfig { file: "config.json".into(), problem }
+}
+
+/// GGUF metadata as config.json would have it.
+fn gguf_config(m: &Metadata) -> Result<Value> {
+    let n_heads = m.usize("llama.attention.head_count")?;
+    let vocab_size = match m.get("llama.vocab_size") {
+        Some(_) => m.usize("llama.vocab_size")?,
+        None => m.strings("tokenizer.ggml.tokens")?.len(),
+    };
+    let optional = |key: &str| m.get(key).map(|_| m.usize(key)).transpose();
+    let mut config = json!({
+        "model_type": "llama",
+        "hidden_size": m.usize("llama.embedding_length")?,
+        "intermediate_size": m.usize("llama.feed_forward_length")?,
+        "num_hidden_layers": m.usize("llama.block_count")?,
+        "num_attention_heads": n_heads,
+        "num_key_value_heads": optional("llama.attention.head_count_kv")?.unwrap_or(n_heads),
+        "head_dim": optional("llama.attention.key_length")?,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": m.usize("llama.context_length")?,
+        "rms_norm_eps": m.f32("llama.attention.layer_norm_rms_epsilon")?,
+        "rope_interleaved": true,
+    });
+    if m.get("llama.rope.freq_base").is_some() {
+        config["rope_theta"] = json!(m.f32("llama.rope.freq_base")?);
+    }
+    if m.get("llama.rope.scaling.type").is_some() {
+        let rope_type = m.str("llama.rope.scaling.type")?;
+        let rope_type = if rope_type == "none" { "default" } else { rope_type };
+        let factor = m.get("llama.rope.scaling.factor").map(|_| m.f32("llama.rope.scaling.factor")).transpose()?;
+        config["rope_scaling"] = json!({ "rope_type": rope_type, "factor": factor });
+    }
+    Ok(config)
+}
+
+/// `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`.
+fn gguf_name(name: &str) -> Option<String> {
+    let outer = match name {
+        "token_embd.weight" => Some("model.embed_tokens.weight"),
+        "output_norm.weight" => Some("model.norm.weight"),
+        "output.weight" => Some("lm_head.weight"),
+        _ => None,
+    };
+    if let Some(outer) = outer {
+        return Some(outer.into());
+    }
+    let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+    let (part, kind) = rest.split_once('.')?;
+    let part = match part {
+        "attn_norm" => "input_layernorm",
+        "attn_q" => "self_attn.q_proj",
+        "attn_k" => "self_attn.k_proj",
+        "attn_v" => "self_attn.v_proj",
+        "attn_output" => "self_attn.o_proj",
+        "ffn_norm" => "post_attention_layernorm",
+        "ffn_gate" => "mlp.gate_proj",
+        "ffn_up" => "mlp.up_proj",
+        "ffn_down" => "mlp.down_proj",
+        _ => return None,
+    };
+    Some(format!("model.layers.{layer}.{part}.{kind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gguf_names_become_hugging_face_names() {
+        let name = |gguf| gguf_name(gguf).unwrap();
+        assert_eq!(name("blk.12.attn_output.weight"), "model.layers.12.self_attn.o_proj.weight");
+        assert_eq!(name("blk.0.attn_q.bias"), "model.layers.0.self_attn.q_proj.bias");
+        assert_eq!(name("output_norm.weight"), "model.norm.weight");
+        assert_eq!(gguf_name("blk.0.ssm_in.weight"), None);
+    }
+}
