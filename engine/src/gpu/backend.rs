@@ -8,7 +8,7 @@ use super::device::Gpu;
 use super::plan::{Buf, Plan, Target};
 use super::schedule::{Dispatch, Schedule, allocate, encode};
 use super::signal::Signal;
-use crate::formats::{Rows, WeightInfo};
+use crate::formats::{Row, Rows, WeightInfo};
 use crate::op::{Act, Cache, Step};
 use crate::program::Program;
 use crate::sampler::Sampling;
@@ -355,4 +355,13 @@ fn check_heads(program: &Program) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A norm weight or bias as floats: there is too little of it to be worth a format.
+fn widen(info: &WeightInfo, rows: &Rows) -> Vec<f32> {
+    assert_eq!((rows.row0, rows.n_rows), (0, 1), "a vector has one row");
+    let mut values = vec![0.0; info.cols];
+    let row = Row { quants: &rows.quants, scales: &rows.scales };
+    info.format.unpack(row, &mut values);
+    values
 }
