@@ -164,6 +164,7 @@ def text(gguf_path):
     tokenizer, llama_cpp, model = hugging_face_tokenizer(gguf_path), LlamaCpp(gguf_path), hugging_face_model(gguf_path)
     with tempfile.TemporaryDirectory() as folder:
         write_dequantised(gguf_path, Path(folder) / "f32.gguf")
+        # The file stays mapped in memory after its folder is gone.
         llama_cpp_f32 = LlamaCpp(Path(folder) / "f32.gguf", cache_type=GGML_TYPE_F32)
     prompts = []
     for name, prompt in (CHATS | RAWS).items():
@@ -282,11 +283,13 @@ def write_json_lines(path, value):
 def main():
     goldens = {"tiny": tiny, "tokens": tokens, "text": text, "speed": speed}
     parser = argparse.ArgumentParser(description="Writes the golden files of Thimble's tests.")
-    parser.add_argument("name", nargs="*", choices=[*goldens, []], default=[], help="all of them when none is given")
+    parser.add_argument("name", nargs="*", help=f"{', '.join(goldens)}; all of them when none is given")
     parser.add_argument("--gguf", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf, by default in models/cache/")
     arguments = parser.parse_args()
     gguf_path = arguments.gguf or MODELS / "cache" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     names = arguments.name or list(goldens)
+    if unknown := set(names) - set(goldens):
+        parser.error(f"no golden is called {', '.join(sorted(unknown))}; there are {', '.join(goldens)}")
     if names != ["tiny"] and not gguf_path.is_file():
         sys.exit(f"{gguf_path} is not there: run `cargo xtask serve` once, which fetches it, or say --gguf FILE")
     torch.set_num_threads(1)  # sums in the same order on every machine

@@ -20,6 +20,7 @@ pub mod op;
 pub mod platform;
 pub mod program;
 pub mod sampler;
+pub mod text;
 pub mod weights;
 
 pub use error::{Error, Result};

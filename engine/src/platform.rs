@@ -8,6 +8,14 @@ pub fn now_ms() -> f64 {
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
+/// Seconds since 1970 in UTC.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn unix_seconds() -> u64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_secs())
+}
+
 /// Lets whatever else waits for this thread run; in a browser's worker, the messages that arrived.
 #[cfg(not(target_arch = "wasm32"))]
 pub async fn yield_now() {}
@@ -19,7 +27,7 @@ pub async fn sleep_ms(ms: u32) {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub use web::{now_ms, sleep_ms, yield_now};
+pub use web::{now_ms, sleep_ms, unix_seconds, yield_now};
 
 #[cfg(target_arch = "wasm32")]
 mod web {
@@ -35,6 +43,11 @@ mod web {
         let performance: Option<web_sys::Performance> =
             performance.ok().and_then(|p| p.dyn_into().ok());
         performance.map_or_else(js_sys::Date::now, |p| p.now())
+    }
+
+    /// Seconds since 1970 in UTC.
+    pub fn unix_seconds() -> u64 {
+        (js_sys::Date::now() / 1e3) as u64
     }
 
     /// One turn of the event loop. A message to oneself is a task of its own, without the 4 ms that a

@@ -1,0 +1,12 @@
+//! Text to tokens and back: the tokenizer, the chat template, and the text that streams out.
+
+pub mod chat;
+pub mod stream;
+pub mod tokenizer;
+
+mod dates;
+mod pre_tokenizers;
+
+pub use chat::{ChatTemplate, Message, Role};
+pub use stream::TokenStream;
+pub use tokenizer::Tokenizer;
