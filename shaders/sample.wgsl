@@ -33,10 +33,12 @@ fn find_best(local: u32) -> vec2<u32> {
     bests[local] = best;
     for (var reach = 128u; reach > 0u; reach /= 2u) {
         workgroupBarrier();
-        let other = bests[(local + reach) % 256u];
-        if (local < reach && (other.x > best.x || (other.x == best.x && other.y < best.y))) {
-            best = other;
-            bests[local] = other;
+        if (local < reach) {
+            let other = bests[local + reach];
+            if (other.x > best.x || (other.x == best.x && other.y < best.y)) {
+                best = other;
+                bests[local] = other;
+            }
         }
     }
     return workgroupUniformLoad(&bests[0]);
