@@ -20,8 +20,14 @@ pub fn unix_seconds() -> u64 {
 #[cfg(not(target_arch = "wasm32"))]
 pub async fn yield_now() {}
 
+/// Waits.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn sleep_ms(ms: u32) {
+    std::thread::sleep(std::time::Duration::from_millis(u64::from(ms)));
+}
+
 #[cfg(target_arch = "wasm32")]
-pub use web::{now_ms, unix_seconds, yield_now};
+pub use web::{now_ms, sleep_ms, unix_seconds, yield_now};
 
 #[cfg(target_arch = "wasm32")]
 mod web {
@@ -59,5 +65,21 @@ mod web {
         // A promise that cannot be rejected.
         let _ = JsFuture::from(turn).await;
         channel.port1().close();
+    }
+
+    /// Waits. The function is the global object's, whatever that is: a worker's or a page's.
+    pub async fn sleep_ms(ms: u32) {
+        let global = js_sys::global();
+        let set_timeout = js_sys::Reflect::get(&global, &JsValue::from_str("setTimeout"));
+        let Some(set_timeout) = set_timeout.ok().and_then(|f| f.dyn_into::<Function>().ok()) else {
+            return yield_now().await;
+        };
+        let timer = Promise::new(&mut |resolve: Function, _| {
+            if set_timeout.call2(&global, &resolve, &JsValue::from(ms)).is_err() {
+                let _ = resolve.call0(&JsValue::NULL);
+            }
+        });
+        // A promise that cannot be rejected.
+        let _ = JsFuture::from(timer).await;
     }
 }

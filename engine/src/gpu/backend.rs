@@ -1,0 +1,367 @@
+//! A program on the GPU: upload once, then prefill and decode without waiting.
+
+use std::collections::{HashMap, VecDeque};
+
+use wgpu::{Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, SubmissionIndex};
+
+use super::device::Gpu;
+use super::plan::{Buf, Plan, Target};
+use super::schedule::{Dispatch, Schedule, allocate, encode};
+use super::signal::Signal;
+use crate::formats::{Row, Rows, WeightInfo};
+use crate::op::{Act, Cache, Step};
+use crate::program::Program;
+use crate::sampler::Sampling;
+use crate::{Error, Result};
+
+/// Draws that can be queued before one must be fetched.
+pub const MAX_IN_FLIGHT: usize = 8;
+
+/// How to compile a program. `None` leaves the choice to the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Fuse neighbouring ops; without, every op is a dispatch of its own.
+    pub fuse: bool,
+    /// Invocations that share a weight row in decode; a power of two up to 128.
+    pub lanes: Option<u32>,
+    /// Tokens per prefill call.
+    pub chunk: Option<usize>,
+    /// Whether reductions use subgroups; never where the device has none.
+    pub subgroups: bool,
+    /// Split weights that are larger, though the device could bind them.
+    pub max_binding_bytes: Option<u64>,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            fuse: true,
+            lanes: None,
+            chunk: None,
+            subgroups: true,
+            max_binding_bytes: None,
+        }
+    }
+}
+
+/// A compiled program with its weights, caches and activations.
+#[derive(Debug)]
+pub struct GpuBackend {
+    gpu: Gpu,
+    plan: Plan,
+    weights: Vec<WeightInfo>,
+    buffers: HashMap<Buf, Buffer>,
+    schedule: Schedule,
+    /// Where drawn tokens are copied to, 4 bytes each.
+    ring: Vec<Buffer>,
+    /// Indices into `ring` that nothing is under way to.
+    free: Vec<usize>,
+    queued: VecDeque<Draw>,
+}
+
+/// A draw on its way back.
+#[derive(Debug)]
+struct Draw {
+    at: usize,
+    mapped: Signal,
+    index: SubmissionIndex,
+}
+
+impl GpuBackend {
+    /// Compiles `program` and allocates everything that it will ever need; `weights[id]` describes weight
+    /// `id`. The bytes come through [`GpuBackend::upload`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], [`Error::BadConfig`] for sizes that no kernel can
+    /// do, and [`Error::NoGpu`] if the driver refuses a kernel.
+    pub async fn new(
+        gpu: &Gpu,
+        program: &Program,
+        weights: &[WeightInfo],
+        context: usize,
+        options: GpuOptions,
+    ) -> Result<Self> {
+        gpu.check()?;
+        check_heads(program)?;
+        let plan = Plan::new(program, weights, context, target(gpu, options));
+        let cols: Vec<usize> = weights.iter().map(|info| info.cols).collect();
+        let buffers = gpu.guarded("the model", || allocate(gpu, &plan, &cols)).await?;
+        let make = || Ok(Schedule::new(gpu, &plan, &buffers));
+        let schedule = gpu.guarded("a kernel", make).await?;
+        let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+        let ring = (0..MAX_IN_FLIGHT)
+            .map(|_| gpu.buffer("a drawn token", 4, usage))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            plan,
+            weights: weights.to_vec(),
+            buffers,
+            schedule,
+            ring,
+            free: (0..MAX_IN_FLIGHT).collect(),
+            queued: VecDeque::new(),
+        })
+    }
+
+    /// Tokens that one [`GpuBackend::prefill`] takes at most.
+    pub fn chunk(&self) -> usize {
+        self.plan.chunk
+    }
+
+    /// Dispatches of a decoded token, the draw included.
+    pub fn dispatches_per_token(&self) -> usize {
+        self.schedule.decode.body.len() + self.schedule.decode.head.len()
+    }
+
+    /// Bytes of all buffers.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.buffers.values().chain(&self.ring).map(Buffer::size).sum()
+    }
+
+    /// Puts some rows of a weight in place. `row0` and, except at the end, `n_rows` are even.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub fn upload(&mut self, weight: usize, rows: &Rows) -> Result<()> {
+        self.gpu.check()?;
+        let info = &self.weights[weight];
+        if self.plan.is_vector[weight] {
+            let values = widen(info, rows);
+            self.write(Buf::Vector(weight), 0, bytemuck::cast_slice(&values));
+            return Ok(());
+        }
+        let quants_bytes = info.format.row_quants_bytes(info.cols);
+        let scales_bytes = info.format.row_scales_bytes(info.cols);
+        for piece in &self.plan.pieces[weight] {
+            let first = rows.row0.max(piece.rows.start);
+            let end = (rows.row0 + rows.n_rows).min(piece.rows.end);
+            if first >= end {
+                continue;
+            }
+            let at = piece.at + first - piece.rows.start;
+            let from = first - rows.row0..end - rows.row0;
+            let cut = |bytes| from.start * bytes..from.end * bytes;
+            let part = piece.part;
+            self.write(Buf::Quants(part), at * quants_bytes, &rows.quants[cut(quants_bytes)]);
+            if scales_bytes > 0 {
+                self.write(Buf::Scales(part), at * scales_bytes, &rows.scales[cut(scales_bytes)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a request: its sampling settings, and the tokens `seen` by the repetition penalty, a bitset
+    /// `[vocab / 32]`.
+    pub fn begin(&mut self, sampling: &Sampling, seen: &[u32]) {
+        assert_eq!(seen.len(), self.plan.logits.width.div_ceil(32), "words of the bitset");
+        self.write(Buf::Sampling, 0, bytemuck::bytes_of(sampling));
+        self.write(Buf::Seen, 0, bytemuck::cast_slice(seen));
+    }
+
+    /// Runs up to `chunk()` prompt tokens from position `pos`; with `sample`, the head too, and a draw is
+    /// queued.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub fn prefill(&mut self, pos: usize, tokens: &[u32], sample: bool) -> Result<()> {
+        let n = tokens.len();
+        assert!((1..=self.plan.chunk).contains(&n), "{n} tokens in a chunk of {}", self.plan.chunk);
+        self.gpu.check()?;
+        self.write(Buf::Tokens, 0, bytemuck::cast_slice(tokens));
+        self.submit(pos, n, sample)
+    }
+
+    /// Runs the token that was drawn last, at position `pos`, and queues the next draw.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub fn decode(&mut self, pos: usize) -> Result<()> {
+        self.gpu.check()?;
+        self.submit(pos, 1, true)
+    }
+
+    /// The oldest draw that was not fetched yet.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub async fn drawn(&mut self) -> Result<u32> {
+        let draw = self.queued.front().expect("a draw is fetched once per step");
+        draw.mapped.wait(&self.gpu, &draw.index).await?;
+        let buffer = &self.ring[draw.at];
+        let token = {
+            let view = buffer.get_mapped_range(..4).map_err(|e| self.gpu.lost(e))?;
+            bytemuck::pod_read_unaligned(&view)
+        };
+        buffer.unmap();
+        self.free.push(draw.at);
+        self.queued.pop_front();
+        Ok(token)
+    }
+
+    /// How many draws wait to be fetched; at most [`MAX_IN_FLIGHT`].
+    pub fn in_flight(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// Forgets draws that were not fetched. What they wrote to the caches stays, and is written over when
+    /// their positions are run again.
+    pub fn discard(&mut self) {
+        for draw in self.queued.drain(..) {
+            self.ring[draw.at].unmap();
+            self.free.push(draw.at);
+        }
+    }
+
+    /// Waits for all that was queued.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub async fn settle(&mut self) -> Result<()> {
+        let index = self.gpu.queue.submit([]);
+        let done = Signal::default();
+        let fire = done.clone();
+        self.gpu.queue.on_submitted_work_done(move || fire.fire(true));
+        done.wait(&self.gpu, &index).await
+    }
+
+    /// The last head's logits `[vocab]`, before penalties.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub async fn logits(&mut self) -> Result<Vec<f32>> {
+        let logits = self.plan.logits;
+        let mut values = self.activation(logits).await?;
+        values.truncate(logits.width);
+        Ok(values)
+    }
+
+    /// The whole buffer of an activation: `[n, width]`, while it still holds it, then whatever was there
+    /// before. For tests.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub async fn activation(&mut self, act: Act) -> Result<Vec<f32>> {
+        let slot = self.plan.slot_of[act.id].expect("an activation that was fused away");
+        self.read(Buf::Slot(slot)).await
+    }
+
+    /// A whole cache, `[context, width]`, and what lies past it. For tests.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub async fn cache(&mut self, cache: Cache) -> Result<Vec<f32>> {
+        self.read(Buf::Cache(cache.id)).await
+    }
+
+    /// Overwrites every activation and cache, so that a test sees what a kernel leaves alone.
+    pub fn fill(&mut self, value: f32) {
+        for (buf, buffer) in &self.buffers {
+            if matches!(buf, Buf::Slot(_) | Buf::Cache(_)) {
+                let values = vec![value; buffer.size() as usize / 4];
+                self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&values));
+            }
+        }
+    }
+
+    /// Queues a step of `n` tokens that lie in the token buffer; with `sample`, its head and a draw.
+    fn submit(&mut self, pos: usize, n: usize, sample: bool) -> Result<()> {
+        assert!(pos + n <= self.plan.context, "{n} tokens at {pos} of {}", self.plan.context);
+        let step = Step { pos: pos as u32, n: n as u32 };
+        self.write(Buf::Step, 0, bytemuck::bytes_of(&step));
+        let phase = if n == 1 { &self.schedule.decode } else { &self.schedule.prefill };
+        let head: &[Dispatch] = if sample { &phase.head } else { &[] };
+        let mut encoder =
+            self.gpu.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        encode(&mut encoder, &[&phase.body, head], step.n);
+        if !sample {
+            self.gpu.queue.submit([encoder.finish()]);
+            return Ok(());
+        }
+        let at = self.free.pop().expect("draws are fetched before MAX_IN_FLIGHT are queued");
+        encoder.copy_buffer_to_buffer(&self.buffers[&Buf::Tokens], 0, &self.ring[at], 0, 4);
+        let index = self.gpu.queue.submit([encoder.finish()]);
+        let mapped = map(&self.ring[at]);
+        self.queued.push_back(Draw { at, mapped, index });
+        Ok(())
+    }
+
+    /// Writes whole words; the last one is padded.
+    fn write(&self, buf: Buf, offset: usize, bytes: &[u8]) {
+        let whole = bytes.len() / 4 * 4;
+        let (queue, buffer) = (&self.gpu.queue, &self.buffers[&buf]);
+        assert!(offset.is_multiple_of(4), "rows are uploaded two by two");
+        queue.write_buffer(buffer, offset as u64, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut last = [0; 4];
+            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            queue.write_buffer(buffer, (offset + whole) as u64, &last);
+        }
+    }
+
+    async fn read(&self, buf: Buf) -> Result<Vec<f32>> {
+        let from = &self.buffers[&buf];
+        let to = self.gpu.device.create_buffer(&BufferDescriptor {
+            label: Some("a reading"),
+            size: from.size(),
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder =
+            self.gpu.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
+        let index = self.gpu.queue.submit([encoder.finish()]);
+        map(&to).wait(&self.gpu, &index).await?;
+        let view = to.get_mapped_range(..).map_err(|e| self.gpu.lost(e))?;
+        Ok(bytemuck::pod_collect_to_vec(&view))
+    }
+}
+
+/// Asks for a buffer's contents; the signal fires when they are there.
+fn map(buffer: &Buffer) -> Signal {
+    let signal = Signal::default();
+    let fire = signal.clone();
+    buffer.map_async(MapMode::Read, .., move |result| fire.fire(result.is_ok()));
+    signal
+}
+
+/// What the device suggests, where `options` leave it open. Barriers are slow on software adapters, so a
+/// row there is one invocation's; and a chunk is short, so that a prompt can be stopped.
+fn target(gpu: &Gpu, options: GpuOptions) -> Target {
+    let (lanes, chunk) = if gpu.is_software() { (1, 32) } else { (32, 128) };
+    let limit = gpu.max_binding_bytes();
+    Target {
+        lanes: options.lanes.unwrap_or(lanes),
+        subgroup: gpu.subgroup().filter(|_| options.subgroups),
+        max_binding_bytes: options.max_binding_bytes.unwrap_or(limit).min(limit),
+        chunk: options.chunk.unwrap_or(chunk),
+        fuse: options.fuse,
+    }
+}
+
+/// Attention reads heads four numbers at a time and keeps at most 256 of them.
+fn check_heads(program: &Program) -> Result<()> {
+    for op in &program.ops {
+        if let crate::op::Op::Attention { heads, .. } = op
+            && (heads.head_dim > 256 || !heads.head_dim.is_multiple_of(4))
+        {
+            return Err(Error::BadConfig {
+                file: "the model".to_string(),
+                problem: format!(
+                    "attention heads are {} wide; on the GPU they are a multiple of 4, at most 256",
+                    heads.head_dim
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A norm weight or bias as floats: there is too little of it to be worth a format.
+fn widen(info: &WeightInfo, rows: &Rows) -> Vec<f32> {
+    assert_eq!((rows.row0, rows.n_rows), (0, 1), "a vector has one row");
+    let mut values = vec![0.0; info.cols];
+    let row = Row { quants: &rows.quants, scales: &rows.scales };
+    info.format.unpack(row, &mut values);
+    values
+}

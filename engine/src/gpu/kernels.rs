@@ -1,0 +1,388 @@
+//! Nodes → calls: which files make the kernel, its constants, its buffers, its grid.
+
+use super::fuse::Node;
+use super::plan::{Buf, Part, Plan, Target};
+use crate::op::{Act, Gate, Heads, Op, Pairing, Rotary, Weight};
+
+/// A compute pipeline's recipe. All static sizes are constants of the pipeline (WGSL `override`s).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    /// Names in shaders/, in the order of concatenation; the last one holds `main`.
+    pub files: Vec<&'static str>,
+    /// The `override`s that it sets.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+impl Kernel {
+    /// Names the kernel among all others.
+    pub fn key(&self) -> String {
+        format!("{} {:?}", self.files.join("+"), self.constants)
+    }
+}
+
+/// A buffer at a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// `@binding(index)` in group 0.
+    pub index: u32,
+    /// Which buffer.
+    pub buf: Buf,
+    /// `read_write` instead of `read`.
+    pub writes: bool,
+}
+
+/// One dispatch. Binding 0 is `Step` everywhere and not listed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// What runs.
+    pub kernel: Kernel,
+    /// On what.
+    pub bindings: Vec<Binding>,
+    /// Workgroups for one token, or one block of tokens.
+    pub groups: u32,
+    /// Tokens that a workgroup works on; `None` where there is only one token.
+    pub block: Option<u32>,
+}
+
+impl Call {
+    /// Workgroups for `n` tokens. A dimension holds at most 65,535, so the first folds into the second.
+    pub fn grid(&self, n: u32) -> [u32; 3] {
+        let x = self.groups.min(65_535);
+        let blocks = self.block.map_or(1, |block| n.div_ceil(block));
+        [x, self.groups.div_ceil(x), blocks]
+    }
+}
+
+/// Invocations per workgroup where nothing is shared among them.
+const WG: usize = 64;
+/// Keys that attention looks at at a time.
+const TILE: usize = 128;
+
+/// Turns nodes into calls, for one phase.
+pub(super) struct Emitter<'a> {
+    pub plan: &'a Plan,
+    pub target: Target,
+    /// True where only one row is worked on.
+    pub single: bool,
+    /// An activation that is another under a second name.
+    pub alias: Option<(Act, Act)>,
+}
+
+impl Emitter<'_> {
+    /// The buffer of an activation.
+    pub fn slot(&self, act: Act) -> Buf {
+        let act = match self.alias {
+            Some((name, own)) if name == act => own,
+            _ => act,
+        };
+        Buf::Slot(self.plan.slot_of[act.id].expect("an activation that was fused away"))
+    }
+
+    /// The calls of a node; several where a weight is split.
+    pub fn emit(&self, node: &Node) -> Vec<Call> {
+        match node {
+            Node::Plain(op) => self.plain(op),
+            Node::Stack { x, weights, y } => self.linear(*x, weights[0], "epilogue/plain", None, *y),
+            Node::RopeStore { x, rotary, q, k, v } => {
+                let mut constants = rotary_constants(rotary);
+                constants.extend([
+                    ("WG", WG as f64),
+                    ("Q_WIDTH", q.width as f64),
+                    ("K_WIDTH", k.width as f64),
+                    ("V_WIDTH", v.width as f64),
+                ]);
+                let kernel = kernel(&["step", "rotary", "fused/rope_store"], constants);
+                vec![self.per_element(
+                    kernel,
+                    x.width,
+                    [self.slot(*x), self.turns(rotary)].as_slice(),
+                    &[self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)],
+                )]
+            }
+            Node::Gated { x, gate, function, y, .. } => vec![self.gated(*x, *gate, *function, *y)],
+            Node::LinearAdd { x, w, residual, y } => {
+                self.linear(*x, *w, "epilogue/add", Some(self.slot(*residual)), *y)
+            }
+        }
+    }
+
+    fn plain(&self, op: &Op) -> Vec<Call> {
+        match op {
+            Op::Embed { w, y } => self.embed(*w, *y),
+            Op::RmsNorm { x, w, eps, y } => vec![self.rms_norm(*x, *w, *eps, *y)],
+            Op::Linear { x, w, bias: None, y } => self.linear(*x, *w, "epilogue/plain", None, *y),
+            Op::Linear { x, w, bias: Some(bias), y } => {
+                self.linear(*x, *w, "epilogue/bias", Some(Buf::Vector(bias.id)), *y)
+            }
+            Op::Rope { x, rotary, y } => vec![self.rope(*x, rotary, *y)],
+            Op::Store { x, cache } => {
+                let reads = [self.slot(*x)];
+                vec![self.per_column(&["step", "store"], x.width, &reads, Buf::Cache(cache.id))]
+            }
+            Op::Attention { q, k, v, heads, scale, y } => {
+                let reads = [self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)];
+                vec![self.attention(&reads, *heads, *scale, self.slot(*y))]
+            }
+            Op::Activate { gate, up, function, y } => {
+                let files = ["step", gate_file(*function), "activate"];
+                let reads = [self.slot(*gate), self.slot(*up)];
+                vec![self.per_column(&files, y.width, &reads, self.slot(*y))]
+            }
+            Op::Add { a, b, y } => {
+                let reads = [self.slot(*a), self.slot(*b)];
+                vec![self.per_column(&["step", "add"], y.width, &reads, self.slot(*y))]
+            }
+            Op::Last { x, y } => {
+                if self.slot(*x) == self.slot(*y) {
+                    return vec![];
+                }
+                let mut call =
+                    self.per_column(&["step", "last"], y.width, &[self.slot(*x)], self.slot(*y));
+                call.block = None;
+                vec![call]
+            }
+        }
+    }
+
+    /// One call for each part of `w`, or of the stack that begins with it.
+    fn linear(
+        &self,
+        x: Act,
+        w: Weight,
+        epilogue: &'static str,
+        extra: Option<Buf>,
+        y: Act,
+    ) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for piece in &self.plan.pieces[w.id] {
+            let part = &self.plan.parts[piece.part];
+            let (mut files, mut constants) = self.matrix(part);
+            constants.extend([("ROW0", piece.rows.start as f64), ("WIDTH", y.width as f64)]);
+            files.push(epilogue);
+            files.push(if self.single { "matvec" } else { "matmul" });
+            let mut bindings = part_bindings(piece.part, part);
+            bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
+            bindings.extend(extra.map(|buf| read(5, buf)));
+            calls.push(Call {
+                kernel: Kernel { files, constants },
+                bindings,
+                groups: self.row_groups(part, part.rows),
+                block: self.block(8),
+            });
+        }
+        calls
+    }
+
+    fn gated(&self, x: Act, gate: Weight, function: Gate, y: Act) -> Call {
+        let piece = &self.plan.pieces[gate.id][0];
+        let part = &self.plan.parts[piece.part];
+        let (mut files, mut constants) = self.matrix(part);
+        constants.push(("WIDTH", y.width as f64));
+        files.push(gate_file(function));
+        files.push(if self.single { "fused/gated_matvec" } else { "fused/gated_matmul" });
+        let mut bindings = part_bindings(piece.part, part);
+        bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
+        Call {
+            kernel: Kernel { files, constants },
+            bindings,
+            groups: self.row_groups(part, y.width),
+            block: self.block(8),
+        }
+    }
+
+    fn embed(&self, w: Weight, y: Act) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for piece in &self.plan.pieces[w.id] {
+            let part = &self.plan.parts[piece.part];
+            let mut constants = shape(part);
+            constants.extend([("WG", WG as f64), ("ROW0", piece.rows.start as f64)]);
+            let mut bindings = part_bindings(piece.part, part);
+            bindings.extend([read(3, Buf::Tokens), write(4, self.slot(y))]);
+            calls.push(Call {
+                kernel: kernel(&["step", "matrix", format_file(part), "embed"], constants),
+                bindings,
+                groups: part.cols.div_ceil(8).div_ceil(WG) as u32,
+                block: self.block(1),
+            });
+        }
+        calls
+    }
+
+    fn rms_norm(&self, x: Act, w: Weight, eps: f32, y: Act) -> Call {
+        let wg = if self.target.lanes == 1 { WG } else { 2 * WG };
+        let (reduce, mut constants) = self.reduce(wg, wg);
+        constants.extend([("WIDTH", x.width as f64), ("EPS", f64::from(eps))]);
+        Call {
+            kernel: kernel(&["step", reduce, "rms_norm"], constants),
+            bindings: vec![read(1, self.slot(x)), read(2, Buf::Vector(w.id)), write(3, self.slot(y))],
+            groups: 1,
+            block: self.block(1),
+        }
+    }
+
+    fn rope(&self, x: Act, rotary: &Rotary, y: Act) -> Call {
+        let mut constants = rotary_constants(rotary);
+        constants.extend([("WG", WG as f64), ("WIDTH", x.width as f64)]);
+        let kernel = kernel(&["step", "rotary", "rope"], constants);
+        self.per_element(kernel, x.width, &[self.slot(x), self.turns(rotary)], &[self.slot(y)])
+    }
+
+    fn attention(&self, reads: &[Buf; 3], heads: Heads, scale: f32, y: Buf) -> Call {
+        let constants = vec![
+            ("WG", WG as f64),
+            ("TILE", TILE as f64),
+            ("N_HEADS", heads.n_heads as f64),
+            ("N_KV_HEADS", heads.n_kv_heads as f64),
+            ("HEAD_DIM", heads.head_dim as f64),
+            ("SCALE", f64::from(scale)),
+        ];
+        Call {
+            kernel: kernel(&["step", "attention"], constants),
+            bindings: bindings(reads, &[y]),
+            groups: heads.n_heads as u32,
+            block: self.block(1),
+        }
+    }
+
+    /// A kernel that takes `WIDTH` and gives each column of a row to an invocation.
+    fn per_column(&self, files: &[&'static str], width: usize, reads: &[Buf], y: Buf) -> Call {
+        let constants = vec![("WG", WG as f64), ("WIDTH", width as f64)];
+        self.per_element(kernel(files, constants), width, reads, &[y])
+    }
+
+    fn per_element(&self, kernel: Kernel, width: usize, reads: &[Buf], writes: &[Buf]) -> Call {
+        Call {
+            kernel,
+            bindings: bindings(reads, writes),
+            groups: width.div_ceil(WG) as u32,
+            block: self.block(1),
+        }
+    }
+
+    /// The files and constants that every Linear shares.
+    fn matrix(&self, part: &Part) -> (Vec<&'static str>, Vec<(&'static str, f64)>) {
+        let input = if part.cols.is_multiple_of(8) { "input/aligned" } else { "input/ragged" };
+        let mut files = vec!["step", "matrix", format_file(part), input];
+        let mut constants = shape(part);
+        if self.single {
+            let (wg, lanes) = self.lanes(part);
+            let (reduce, sizes) = self.reduce(wg, lanes);
+            files.extend([reduce, "dot"]);
+            constants.extend(sizes);
+        } else {
+            files.push("block");
+            constants.push(("WG", WG as f64));
+        }
+        (files, constants)
+    }
+
+    /// Workgroups that work on `rows` rows.
+    fn row_groups(&self, part: &Part, rows: usize) -> u32 {
+        let (wg, lanes) = if self.single { self.lanes(part) } else { (WG, 1) };
+        rows.div_ceil(wg / lanes) as u32
+    }
+
+    /// Workgroup size and invocations to a row: no more than there are groups of 32 weights.
+    fn lanes(&self, part: &Part) -> (usize, usize) {
+        let most = part.cols.div_ceil(32).next_power_of_two();
+        let lanes = (self.target.lanes as usize).min(most);
+        (if lanes == 1 { WG } else { 2 * WG }, lanes)
+    }
+
+    fn reduce(&self, wg: usize, lanes: usize) -> (&'static str, Vec<(&'static str, f64)>) {
+        let mut constants = vec![("WG", wg as f64), ("LANES", lanes as f64)];
+        let file = match (lanes, self.target.subgroup) {
+            (1, _) => "reduce/none",
+            (_, None) => "reduce/shared",
+            (_, Some(size)) => {
+                constants.push(("SUBGROUP", f64::from(size)));
+                "reduce/subgroup"
+            }
+        };
+        (file, constants)
+    }
+
+    fn block(&self, tokens: u32) -> Option<u32> {
+        (!self.single).then_some(tokens)
+    }
+
+    fn turns(&self, rotary: &Rotary) -> Buf {
+        let found = self.plan.rotaries.iter().position(|r| r == rotary);
+        Buf::Turns(found.expect("every rotation is in the plan"))
+    }
+}
+
+/// The draw from `logits`: sets the token that the next step reads.
+pub(super) fn sampler(vocab: usize, logits: Buf) -> Call {
+    let writes = [Buf::Seen, Buf::Keys, Buf::Masses, Buf::Tokens];
+    Call {
+        kernel: kernel(&["step", "select", "sample"], vec![("VOCAB", vocab as f64)]),
+        bindings: bindings(&[logits, Buf::Sampling], &writes),
+        groups: 1,
+        block: None,
+    }
+}
+
+fn kernel(files: &[&'static str], constants: Vec<(&'static str, f64)>) -> Kernel {
+    Kernel {
+        files: files.to_vec(),
+        constants,
+    }
+}
+
+fn read(index: u32, buf: Buf) -> Binding {
+    Binding { index, buf, writes: false }
+}
+
+fn write(index: u32, buf: Buf) -> Binding {
+    Binding { index, buf, writes: true }
+}
+
+/// Bindings from 1 on: inputs, then outputs.
+fn bindings(reads: &[Buf], writes: &[Buf]) -> Vec<Binding> {
+    let reads = reads.iter().map(|&buf| (buf, false));
+    let writes = writes.iter().map(|&buf| (buf, true));
+    reads
+        .chain(writes)
+        .zip(1..)
+        .map(|((buf, writes), index)| Binding { index, buf, writes })
+        .collect()
+}
+
+fn part_bindings(index: usize, part: &Part) -> Vec<Binding> {
+    let mut bindings = vec![read(1, Buf::Quants(index))];
+    if part.format.row_scales_bytes(part.cols) > 0 {
+        bindings.push(read(2, Buf::Scales(index)));
+    }
+    bindings
+}
+
+fn shape(part: &Part) -> Vec<(&'static str, f64)> {
+    vec![("ROWS", part.rows as f64), ("COLS", part.cols as f64)]
+}
+
+fn format_file(part: &Part) -> &'static str {
+    use crate::formats::Format::*;
+    match part.format {
+        F32 => "formats/f32",
+        F16 => "formats/f16",
+        Bf16 => "formats/bf16",
+        Q8 => "formats/q8",
+        Q4 => "formats/q4",
+    }
+}
+
+fn gate_file(function: Gate) -> &'static str {
+    match function {
+        Gate::SwiGlu => "gate",
+    }
+}
+
+fn rotary_constants(rotary: &Rotary) -> Vec<(&'static str, f64)> {
+    let interleaved = rotary.pairing == Pairing::Interleaved;
+    vec![
+        ("HEAD_DIM", rotary.head_dim as f64),
+        ("PAIRS", rotary.frequencies.len() as f64),
+        ("INTERLEAVED", f64::from(u8::from(interleaved))),
+    ]
+}

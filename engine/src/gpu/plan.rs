@@ -1,0 +1,304 @@
+//! What the GPU is to do, worked out without one: buffers, their sizes, and the calls of each phase.
+
+use std::ops::Range;
+
+use super::fuse::{self, Node, weights_of};
+use super::kernels::{Call, Emitter, sampler};
+use crate::formats::{Format, WeightInfo};
+use crate::op::{Act, Op, Rotary};
+use crate::program::{Program, Slot};
+
+/// What the device is like, as far as kernels care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Invocations that share a weight row in decode; a power of two, 1 on software adapters.
+    pub lanes: u32,
+    /// Smallest subgroup size, where subgroups are to be used.
+    pub subgroup: Option<u32>,
+    /// Largest buffer that a kernel can bind, in bytes.
+    pub max_binding_bytes: u64,
+    /// Tokens per prefill call.
+    pub chunk: usize,
+    /// Whether neighbouring ops are fused.
+    pub fuse: bool,
+}
+
+/// A buffer of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Buf {
+    /// `Step`, the only uniform.
+    Step,
+    /// `[chunk]` token ids; the sampler writes the first.
+    Tokens,
+    /// Activations that are never alive at the same time.
+    Slot(usize),
+    /// `[context, width]`
+    Cache(usize),
+    /// Numbers of a [`Part`].
+    Quants(usize),
+    /// Scales of a [`Part`].
+    Scales(usize),
+    /// A norm weight or bias as f32, by weight id.
+    Vector(usize),
+    /// Cosines and sines, `[context, pairs]`.
+    Turns(usize),
+    /// `Sampling`.
+    Sampling,
+    /// `[vocab]` bits.
+    Seen,
+    /// `[vocab]` sort keys of the logits.
+    Keys,
+    /// `[vocab]` fixed-point probabilities.
+    Masses,
+}
+
+/// A bound piece of a weight, or several weights stacked by rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The weight's name.
+    pub label: String,
+    /// How it is packed.
+    pub format: Format,
+    /// Rows in this part.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+/// Where some rows of a weight go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Rows of the weight.
+    pub rows: Range<usize>,
+    /// Index into [`Plan::parts`].
+    pub part: usize,
+    /// Row of the part that the first of them becomes.
+    pub at: usize,
+}
+
+/// The calls of one phase.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Phase {
+    /// All tokens through all layers.
+    pub body: Vec<Call>,
+    /// The last token to logits, and the draw.
+    pub head: Vec<Call>,
+}
+
+/// A program compiled for a [`Target`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// One token.
+    pub decode: Phase,
+    /// Up to `chunk` tokens.
+    pub prefill: Phase,
+    /// Bytes of every slot.
+    pub slot_bytes: Vec<u64>,
+    /// Bytes of every cache.
+    pub cache_bytes: Vec<u64>,
+    /// The slot of every activation, fused ones after the program's; `None` where fusion removed it.
+    pub slot_of: Vec<Option<usize>>,
+    /// Weight buffers.
+    pub parts: Vec<Part>,
+    /// By weight id: where its rows go; empty for vectors.
+    pub pieces: Vec<Vec<Piece>>,
+    /// By weight id: whether it is a norm weight or a bias.
+    pub is_vector: Vec<bool>,
+    /// Distinct rotations.
+    pub rotaries: Vec<Rotary>,
+    /// `[1, vocab]`
+    pub logits: Act,
+    /// Positions in the context.
+    pub context: usize,
+    /// Tokens per prefill call.
+    pub chunk: usize,
+}
+
+impl Plan {
+    /// Compiles `program`; `weights[id]` describes weight `id`.
+    pub fn new(program: &Program, weights: &[WeightInfo], context: usize, target: Target) -> Plan {
+        let body = if target.fuse {
+            fuse::fuse(program, weights, target.max_binding_bytes)
+        } else {
+            fuse::plain(program)
+        };
+        let head: Vec<Node> = program.tail().iter().cloned().map(Node::Plain).collect();
+        let (slot_of, slots) = assign_slots(&body, &head, program);
+        let is_vector = vectors(program, weights.len());
+        let (parts, pieces) = place_weights(&body, weights, &is_vector, target.max_binding_bytes);
+        let mut plan = Plan {
+            decode: Phase::default(),
+            prefill: Phase::default(),
+            slot_bytes: slots
+                .iter()
+                .map(|slot| {
+                    let rows = if slot.single_row { 1 } else { target.chunk.next_multiple_of(8) };
+                    // Kernels may read whole units of 8 columns.
+                    (rows * slot.width).next_multiple_of(4) as u64 * 4
+                })
+                .collect(),
+            cache_bytes: program
+                .cache_widths
+                .iter()
+                .map(|width| (context * width).next_multiple_of(4) as u64 * 4)
+                .collect(),
+            slot_of,
+            parts,
+            pieces,
+            is_vector,
+            rotaries: rotaries(program),
+            logits: program.logits,
+            context,
+            chunk: target.chunk,
+        };
+        plan.decode = plan.phase(&body, &head, target, true);
+        plan.prefill = plan.phase(&body, &head, target, false);
+        plan
+    }
+
+    fn phase(&self, body: &[Node], head: &[Node], target: Target, decode: bool) -> Phase {
+        let mut emitter = Emitter {
+            plan: self,
+            target,
+            single: decode,
+            alias: None,
+        };
+        let body = body.iter().flat_map(|node| emitter.emit(node)).collect();
+        emitter.single = true;
+        if let (true, Some(Node::Plain(Op::Last { x, y }))) = (decode, head.first()) {
+            // The only row is the last one: the head reads it where it lies.
+            emitter.alias = Some((*y, *x));
+        }
+        let mut head: Vec<Call> = head.iter().flat_map(|node| emitter.emit(node)).collect();
+        head.push(sampler(self.logits.width, emitter.slot(self.logits)));
+        Phase { body, head }
+    }
+}
+
+/// Gives activations slots such that two that are alive at the same time never share one: each lives from
+/// the node that writes it through the last that reads it. Body and head never share.
+fn assign_slots(
+    body: &[Node],
+    head: &[Node],
+    program: &Program,
+) -> (Vec<Option<usize>>, Vec<Slot>) {
+    let nodes: Vec<&Node> = body.iter().chain(head).collect();
+    let acts = |node: &Node| node.reads().into_iter().chain(node.writes()).collect::<Vec<Act>>();
+    let n_acts = nodes.iter().flat_map(|node| acts(node)).map(|act| act.id + 1).max();
+    let mut last_use = vec![0; n_acts.unwrap_or(0).max(program.slot_of.len())];
+    for (i, node) in nodes.iter().enumerate() {
+        for act in acts(node) {
+            last_use[act.id] = i;
+        }
+    }
+    last_use[program.logits.id] = usize::MAX;
+    // Where decode skips `Last`, the head reads the body's last activation itself.
+    if let Some(Node::Plain(Op::Last { x, y })) = head.first() {
+        last_use[x.id] = last_use[x.id].max(last_use[y.id]);
+    }
+
+    let mut slot_of = vec![None; last_use.len()];
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        if let Some(y) = node.writes() {
+            let single_row = i >= body.len();
+            let best = (0..free.len())
+                .filter(|&at| slots[free[at]].single_row == single_row)
+                .min_by_key(|&at| slots[free[at]].width.abs_diff(y.width));
+            let slot = best.map(|at| free.swap_remove(at)).unwrap_or_else(|| {
+                slots.push(Slot { width: 0, single_row });
+                slots.len() - 1
+            });
+            slots[slot].width = slots[slot].width.max(y.width);
+            slot_of[y.id] = Some(slot);
+        }
+        for act in acts(node) {
+            let slot = slot_of[act.id].expect("an activation is read before it is written");
+            if last_use[act.id] == i && !free.contains(&slot) {
+                free.push(slot);
+            }
+        }
+    }
+    (slot_of, slots)
+}
+
+/// Stacks what fused nodes want stacked, and splits what is larger than a binding, on even rows.
+fn place_weights(
+    body: &[Node],
+    weights: &[WeightInfo],
+    is_vector: &[bool],
+    max_bytes: u64,
+) -> (Vec<Part>, Vec<Vec<Piece>>) {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut pieces: Vec<Vec<Piece>> = vec![Vec::new(); weights.len()];
+    for node in body {
+        let mut at = 0;
+        for w in node.stack() {
+            pieces[w.id].push(Piece {
+                rows: 0..w.rows,
+                part: parts.len(),
+                at,
+            });
+            at += w.rows;
+        }
+        if let Some(first) = node.stack().first() {
+            let WeightInfo { name, format, cols, .. } = &weights[first.id];
+            parts.push(Part {
+                label: format!("{name} and what it is stacked with"),
+                format: *format,
+                rows: at,
+                cols: *cols,
+            });
+        }
+    }
+    for ((info, pieces), is_vector) in weights.iter().zip(&mut pieces).zip(is_vector) {
+        if *is_vector || !pieces.is_empty() {
+            continue;
+        }
+        let row_bytes = info.format.row_quants_bytes(info.cols).max(1);
+        let most = (max_bytes as usize / row_bytes / 2 * 2).max(2);
+        for row0 in (0..info.rows).step_by(most) {
+            let rows = row0..info.rows.min(row0 + most);
+            pieces.push(Piece {
+                rows: rows.clone(),
+                part: parts.len(),
+                at: 0,
+            });
+            parts.push(Part {
+                label: info.name.clone(),
+                format: info.format,
+                rows: rows.len(),
+                cols: info.cols,
+            });
+        }
+    }
+    (parts, pieces)
+}
+
+fn vectors(program: &Program, n_weights: usize) -> Vec<bool> {
+    let mut vectors = vec![false; n_weights];
+    for op in &program.ops {
+        if let (_, Some(w)) = weights_of(op) {
+            vectors[w.id] = true;
+        }
+    }
+    for op in &program.ops {
+        if let (Some(w), _) = weights_of(op) {
+            assert!(!vectors[w.id], "weight {} is a matrix and a vector", w.id);
+        }
+    }
+    vectors
+}
+
+fn rotaries(program: &Program) -> Vec<Rotary> {
+    let mut found: Vec<Rotary> = Vec::new();
+    for op in &program.ops {
+        if let Op::Rope { rotary, .. } = op
+            && !found.contains(rotary)
+        {
+            found.push(rotary.clone());
+        }
+    }
+    found
+}

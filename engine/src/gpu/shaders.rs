@@ -1,0 +1,63 @@
+//! The files of shaders/, and how a list of them becomes one module.
+//!
+//! WGSL allows use before declaration, so a kernel is a list of files, concatenated; a role (the weight's
+//! format, the reduction, what happens to a result) is filled by choosing which file goes in.
+
+/// Every file, by its name without `.wgsl`.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../shaders/", $name, ".wgsl")))),*]
+    };
+}
+
+/// `(name, source)` of every file in shaders/.
+pub const FILES: &[(&str, &str)] = files![
+    "step",
+    "matrix",
+    "formats/f32",
+    "formats/f16",
+    "formats/bf16",
+    "formats/q8",
+    "formats/q4",
+    "input/aligned",
+    "input/ragged",
+    "epilogue/plain",
+    "epilogue/bias",
+    "epilogue/add",
+    "reduce/none",
+    "reduce/shared",
+    "reduce/subgroup",
+    "embed",
+    "rms_norm",
+    "dot",
+    "matvec",
+    "block",
+    "matmul",
+    "rotary",
+    "rope",
+    "store",
+    "attention",
+    "gate",
+    "activate",
+    "add",
+    "last",
+    "select",
+    "sample",
+    "fused/gated_matvec",
+    "fused/gated_matmul",
+    "fused/rope_store",
+];
+
+/// The WGSL of a list of files.
+pub fn source(files: &[&str]) -> String {
+    let mut text = String::new();
+    for name in files {
+        let (_, body) = FILES
+            .iter()
+            .find(|(file, _)| file == name)
+            .unwrap_or_else(|| panic!("shaders/{name}.wgsl is not listed in FILES"));
+        text.push_str(body);
+        text.push('\n');
+    }
+    text
+}
