@@ -31,15 +31,18 @@ const TRUNK_DIST: &str = "target/site";
 /// The finished static page.
 pub const DIST: &str = "dist";
 /// What the page is made of: `serve` builds again when one of these changes.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 11] = [
     "index.html",
     "Cargo.lock",
+    "Cargo.toml",
     "Trunk.toml",
     "engine/Cargo.toml",
     "engine/src",
     "shaders",
     "web/Cargo.toml",
+    "web/assets",
     "web/src",
+    "web/style.css",
 ];
 
 /// Builds the page into `dist/` with the default model, for any static host and any sub-path.
