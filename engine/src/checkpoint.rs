@@ -42,7 +42,9 @@ impl Checkpoint {
     /// Whatever is wrong with the files, as a sentence.
     pub async fn open(sources: Vec<Source>) -> Result<Self> {
         let Some(first) = sources.first() else {
-            return Err(Error::BadRequest("no file was given; choose a .gguf file, or all files of a model's folder".into()));
+            return Err(Error::BadRequest(
+                "no file was given; choose a .gguf file, or all files of a model's folder".into(),
+            ));
         };
         let is_hf = |source: &Source| is_safetensors(source) || base_name(source) == "config.json";
         if sources.len() == 1 && !is_hf(first) {
@@ -53,12 +55,18 @@ impl Checkpoint {
 
     /// Weights of the model, each counted once.
     pub fn n_parameters(&self) -> u64 {
-        self.jobs.iter().map(|job| (job.info.rows * job.info.cols) as u64).sum()
+        self.jobs
+            .iter()
+            .map(|job| (job.info.rows * job.info.cols) as u64)
+            .sum()
     }
 
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self) -> u64 {
-        self.jobs.iter().map(|job| job.info.format.bytes(job.info.rows, job.info.cols) as u64).sum()
+        self.jobs
+            .iter()
+            .map(|job| job.info.format.bytes(job.info.rows, job.info.cols) as u64)
+            .sum()
     }
 }
 
@@ -86,7 +94,11 @@ async fn open_gguf(sources: Vec<Source>) -> Result<Checkpoint> {
 /// `general.basename` and `size_label` read better than `general.name`, which is often a training run's.
 fn gguf_title(metadata: &Metadata, source: &Source) -> String {
     let text = |key| metadata.str(key).ok().filter(|s| !s.is_empty());
-    match (text("general.basename"), text("general.size_label"), text("general.name")) {
+    match (
+        text("general.basename"),
+        text("general.size_label"),
+        text("general.name"),
+    ) {
         (Some(base), Some(size), _) => format!("{base} {size}"),
         (_, _, Some(name)) => name.into(),
         _ => base_name(source).trim_end_matches(".gguf").into(),
@@ -95,11 +107,17 @@ fn gguf_title(metadata: &Metadata, source: &Source) -> String {
 
 async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
     let files = HfFolder::read(&sources).await?;
-    let config: Value = serde_json::from_slice(&files.config)
-        .map_err(|e| Error::BadConfig { file: "config.json".into(), problem: format!("it is no JSON: {e}") })?;
+    let config: Value = serde_json::from_slice(&files.config).map_err(|e| Error::BadConfig {
+        file: "config.json".into(),
+        problem: format!("it is no JSON: {e}"),
+    })?;
     let arch = model::arch_of_config(&config)?;
     let mut tensors = Vec::new();
-    for (file, source) in sources.iter().enumerate().filter(|(_, s)| is_safetensors(s)) {
+    for (file, source) in sources
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| is_safetensors(s))
+    {
         tensors.extend(safetensors::open(source, file).await?.tensors);
     }
     let tokenizer = Tokenizer::from_hf(&HfFiles {
@@ -108,10 +126,19 @@ async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
         generation_config: files.generation_config.as_deref(),
         config: Some(&files.config),
     })?;
-    let template =
-        ChatTemplate::from_hf(files.tokenizer_config.as_deref(), files.chat_template.as_deref(), &tokenizer)?;
-    let name = config.get("_name_or_path").and_then(Value::as_str).filter(|s| !s.is_empty());
-    let name = name.map_or_else(|| arch.model_types[0].to_string(), |path| path.rsplit('/').next().unwrap_or(path).into());
+    let template = ChatTemplate::from_hf(
+        files.tokenizer_config.as_deref(),
+        files.chat_template.as_deref(),
+        &tokenizer,
+    )?;
+    let name = config
+        .get("_name_or_path")
+        .and_then(Value::as_str)
+        .filter(|s| !s.is_empty());
+    let name = name.map_or_else(
+        || arch.model_types[0].to_string(),
+        |path| path.rsplit('/').next().unwrap_or(path).into(),
+    );
     assemble(name, arch, &config, tensors, sources, tokenizer, template)
 }
 
@@ -127,7 +154,8 @@ struct HfFolder {
 impl HfFolder {
     async fn read(sources: &[Source]) -> Result<Self> {
         if let Some(index) = find(sources, "model.safetensors.index.json") {
-            let index = safetensors::index("model.safetensors.index.json", &index.read_all().await?)?;
+            let index =
+                safetensors::index("model.safetensors.index.json", &index.read_all().await?)?;
             for shard in index.shards() {
                 find(sources, &shard).ok_or_else(|| missing(&shard))?;
             }
@@ -153,11 +181,17 @@ fn assemble(
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
 ) -> Result<Checkpoint> {
-    let file = sources.iter().map(base_name).find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"));
+    let file = sources
+        .iter()
+        .map(base_name)
+        .find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"));
     let weights = Weights::new(file.unwrap_or("the model file"), tensors)?;
     let program = (arch.build)(config, &weights.root())?;
     let jobs = weights.finish(arch.ignores)?;
-    let max_context = config.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(2048) as usize;
+    let max_context = config
+        .get("max_position_embeddings")
+        .and_then(Value::as_u64)
+        .unwrap_or(2048) as usize;
     Ok(Checkpoint {
         name,
         architecture: arch.model_types[0].into(),
@@ -172,16 +206,31 @@ fn assemble(
 
 /// A small f32 vector that the model's structure depends on.
 async fn read_f32(source: &Source, tensor: &Tensor) -> Result<Vec<f32>> {
-    if tensor.dtype != Ok(crate::weights::Dtype::F32) || tensor.range.end - tensor.range.start > 4096 {
-        let format = tensor.dtype.as_ref().map_or_else(Clone::clone, |dtype| format!("{dtype:?} of {:?}", tensor.shape));
-        return Err(Error::UnsupportedFormat { name: tensor.name.clone(), format });
+    if tensor.dtype != Ok(crate::weights::Dtype::F32)
+        || tensor.range.end - tensor.range.start > 4096
+    {
+        let format = tensor.dtype.as_ref().map_or_else(Clone::clone, |dtype| {
+            format!("{dtype:?} of {:?}", tensor.shape)
+        });
+        return Err(Error::UnsupportedFormat {
+            name: tensor.name.clone(),
+            format,
+        });
     }
     let bytes = source.read(tensor.range.clone()).await?;
-    Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    Ok(bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect())
 }
 
 async fn required(sources: &[Source], name: &str) -> Result<Vec<u8>> {
-    find(sources, name).ok_or_else(|| missing(name))?.read_all().await
+    find(sources, name)
+        .ok_or_else(|| missing(name))?
+        .read_all()
+        .await
 }
 
 async fn optional(sources: &[Source], name: &str) -> Result<Option<Vec<u8>>> {

@@ -154,11 +154,20 @@ impl Engine {
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self> {
         let checkpoint = Checkpoint::open(files).await?;
-        let context = options.context.unwrap_or(DEFAULT_CONTEXT).clamp(1, checkpoint.max_context);
+        let context = options
+            .context
+            .unwrap_or(DEFAULT_CONTEXT)
+            .clamp(1, checkpoint.max_context);
         let mut device = Device::choose(options.backend).await?;
         let mut backend = device.backend(&checkpoint, context).await?;
         let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
-        loader::load(&checkpoint.sources, &checkpoint.jobs, &mut upload, on_progress).await?;
+        loader::load(
+            &checkpoint.sources,
+            &checkpoint.jobs,
+            &mut upload,
+            on_progress,
+        )
+        .await?;
         backend.settle().await?;
         let info = Info {
             name: checkpoint.name.clone(),
@@ -173,7 +182,12 @@ impl Engine {
             dispatches_per_token: backend.dispatches_per_token(),
         };
         let session = Session::new(backend, context, checkpoint.program.vocab());
-        Ok(Self { session, tokenizer: checkpoint.tokenizer, template: checkpoint.template, info })
+        Ok(Self {
+            session,
+            tokenizer: checkpoint.tokenizer,
+            template: checkpoint.template,
+            info,
+        })
     }
 
     /// What was loaded, and where it runs.
@@ -199,9 +213,9 @@ impl Engine {
     pub fn tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         match (prompt, &self.template) {
             (Prompt::Text(text), _) => self.tokenizer.encode(text, false),
-            (Prompt::Chat(messages), Some(template)) => {
-                self.tokenizer.encode(&template.render(messages, true)?, true)
-            }
+            (Prompt::Chat(messages), Some(template)) => self
+                .tokenizer
+                .encode(&template.render(messages, true)?, true),
             (Prompt::Chat(_), None) => Err(Error::Template(
                 "this is a base model without one; it continues a text instead of chatting".into(),
             )),
@@ -245,7 +259,15 @@ impl Engine {
             }
             ControlFlow::Continue(())
         };
-        let run = self.session.run(&tokens, &generation.sampling, generation.max_tokens, &mut on_tick).await?;
+        let run = self
+            .session
+            .run(
+                &tokens,
+                &generation.sampling,
+                generation.max_tokens,
+                &mut on_tick,
+            )
+            .await?;
         let rest = stream.finish();
         if !rest.is_empty() {
             // The answer is over: whether the caller wants more does not matter.
@@ -261,8 +283,21 @@ fn finished(run: Run, reason: Option<Reason>, n_prompt: usize) -> Finished {
         End::Length => Reason::Length,
         End::ContextFull => Reason::ContextFull,
     });
-    let Run { n_reused, n_generated, prefill_ms, decode_ms, .. } = run;
-    Finished { reason, n_prompt, n_reused, n_generated, prefill_ms, decode_ms }
+    let Run {
+        n_reused,
+        n_generated,
+        prefill_ms,
+        decode_ms,
+        ..
+    } = run;
+    Finished {
+        reason,
+        n_prompt,
+        n_reused,
+        n_generated,
+        prefill_ms,
+        decode_ms,
+    }
 }
 
 /// The device that was chosen, and why.
@@ -276,12 +311,19 @@ impl Device {
         let cpu = |reason| Self { gpu: None, reason };
         match choice {
             BackendChoice::Cpu => Ok(cpu(None)),
-            BackendChoice::Gpu => Ok(Self { gpu: Some(Gpu::new().await?), reason: None }),
+            BackendChoice::Gpu => Ok(Self {
+                gpu: Some(Gpu::new().await?),
+                reason: None,
+            }),
             BackendChoice::Auto => Ok(match Gpu::new().await {
-                Ok(gpu) if gpu.is_software() => {
-                    cpu(Some(format!("{} is software and slower than the CPU backend", gpu.describe())))
-                }
-                Ok(gpu) => Self { gpu: Some(gpu), reason: None },
+                Ok(gpu) if gpu.is_software() => cpu(Some(format!(
+                    "{} is software and slower than the CPU backend",
+                    gpu.describe()
+                ))),
+                Ok(gpu) => Self {
+                    gpu: Some(gpu),
+                    reason: None,
+                },
                 Err(error) => cpu(Some(error.to_string())),
             }),
         }
@@ -292,9 +334,9 @@ impl Device {
         let program = &checkpoint.program;
         Ok(match &self.gpu {
             None => Backend::Cpu(Box::new(CpuBackend::new(program, &weights, context)?)),
-            Some(gpu) => {
-                Backend::Gpu(Box::new(GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?))
-            }
+            Some(gpu) => Backend::Gpu(Box::new(
+                GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,
+            )),
         })
     }
 

@@ -10,7 +10,10 @@ use models::{Sequence, load, sequences, tiny_checkpoints};
 #[test]
 fn tiny_checkpoints_give_the_logits_of_transformers() {
     for stem in tiny_checkpoints() {
-        for (choice, bound) in [(BackendChoice::Cpu, Bound::MaxRelative(1e-4))] {
+        for (choice, bound) in [
+            (BackendChoice::Cpu, Bound::MaxRelative(1e-4)),
+            (BackendChoice::Gpu, Bound::Nmse(1e-6)),
+        ] {
             let mut engine = load(&stem, choice);
             let backend = engine.session().backend();
             for Sequence { ids, logits } in sequences(&stem) {

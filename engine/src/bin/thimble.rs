@@ -144,29 +144,63 @@ impl Answer {
 fn number(text: &str) -> Result<f32, String> {
     let number: f32 = text.parse().map_err(|_| "it is not a number")?;
     let ok = number.is_finite() && number >= 0.0;
-    if ok { Ok(number) } else { Err("it must be 0 or more".into()) }
+    if ok {
+        Ok(number)
+    } else {
+        Err("it must be 0 or more".into())
+    }
 }
 
 fn fraction(text: &str) -> Result<f32, String> {
     let ok = |x: &f32| *x <= 1.0;
-    number(text).ok().filter(ok).ok_or_else(|| "it must lie between 0 and 1".into())
+    number(text)
+        .ok()
+        .filter(ok)
+        .ok_or_else(|| "it must lie between 0 and 1".into())
 }
 
 fn penalty(text: &str) -> Result<f32, String> {
     let ok = |x: &f32| *x > 0.0;
-    number(text).ok().filter(ok).ok_or_else(|| "it must be over 0".into())
+    number(text)
+        .ok()
+        .filter(ok)
+        .ok_or_else(|| "it must be over 0".into())
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Chat(chat) => {
-            let Chat { model, system, answer } = chat;
-            pollster::block_on(talk::chat(&model.model, &model.options(), system, &answer.generation()))
+            let Chat {
+                model,
+                system,
+                answer,
+            } = chat;
+            pollster::block_on(talk::chat(
+                &model.model,
+                &model.options(),
+                system,
+                &answer.generation(),
+            ))
         }
         Command::Run(run) => {
-            let Run { model, prompt, raw, system, answer } = run;
-            let prompt = talk::Question { text: prompt, system, raw };
-            pollster::block_on(talk::run(&model.model, &model.options(), prompt, &answer.generation()))
+            let Run {
+                model,
+                prompt,
+                raw,
+                system,
+                answer,
+            } = run;
+            let prompt = talk::Question {
+                text: prompt,
+                system,
+                raw,
+            };
+            pollster::block_on(talk::run(
+                &model.model,
+                &model.options(),
+                prompt,
+                &answer.generation(),
+            ))
         }
         Command::Inspect { file } => pollster::block_on(inspect::inspect(&file)),
     };

@@ -36,7 +36,9 @@ async fn read(sources: &[Source]) -> Result<Contents, Failure> {
         let kind = if name.ends_with(".safetensors") {
             let header = safetensors::open(source, file).await?;
             contents.tensors.extend(header.tensors);
-            contents.settings.extend(header.metadata.into_iter().map(|(k, v)| (k, shortened(&v))));
+            contents
+                .settings
+                .extend(header.metadata.into_iter().map(|(k, v)| (k, shortened(&v))));
             "safetensors".to_string()
         } else if name == "config.json" {
             read_config(&mut contents, &source.read_all().await?)?;
@@ -45,12 +47,20 @@ async fn read(sources: &[Source]) -> Result<Contents, Failure> {
             "tokenizer and text".to_string()
         } else {
             let gguf = gguf::open(source, file).await?;
-            contents.architecture = gguf.metadata.str("general.architecture").ok().map(String::from);
-            contents.settings.extend(gguf.metadata.iter().map(|(k, v)| (k.to_string(), shown(v))));
+            contents.architecture = gguf
+                .metadata
+                .str("general.architecture")
+                .ok()
+                .map(String::from);
+            contents
+                .settings
+                .extend(gguf.metadata.iter().map(|(k, v)| (k.to_string(), shown(v))));
             contents.tensors.extend(gguf.tensors);
             format!("GGUF version {}", gguf.version)
         };
-        contents.files.push(format!("{name}, {kind}, {} bytes", grouped(source.len())));
+        contents
+            .files
+            .push(format!("{name}, {kind}, {} bytes", grouped(source.len())));
     }
     Ok(contents)
 }
@@ -59,9 +69,16 @@ async fn read(sources: &[Source]) -> Result<Contents, Failure> {
 fn read_config(contents: &mut Contents, json: &[u8]) -> Result<(), Failure> {
     let config: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)
         .map_err(|e| Failure::Said(format!("config.json is not a JSON object: {e}")))?;
-    let architecture = config.get("architectures").and_then(|a| a.get(0)).or(config.get("model_type"));
+    let architecture = config
+        .get("architectures")
+        .and_then(|a| a.get(0))
+        .or(config.get("model_type"));
     contents.architecture = architecture.and_then(|a| a.as_str()).map(String::from);
-    contents.settings.extend(config.into_iter().map(|(k, v)| (k, shortened(&v.to_string()))));
+    contents.settings.extend(
+        config
+            .into_iter()
+            .map(|(k, v)| (k, shortened(&v.to_string()))),
+    );
     Ok(())
 }
 
@@ -74,23 +91,49 @@ fn describe(contents: &Contents) -> String {
     for file in &contents.files {
         line(file);
     }
-    line(&format!("architecture: {}", contents.architecture.as_deref().unwrap_or("not said")));
-    let n: u64 = contents.tensors.iter().map(n_weights).fold(0, u64::saturating_add);
-    line(&format!("parameters: {} in {} tensors", grouped(n), contents.tensors.len()));
+    line(&format!(
+        "architecture: {}",
+        contents.architecture.as_deref().unwrap_or("not said")
+    ));
+    let n: u64 = contents
+        .tensors
+        .iter()
+        .map(n_weights)
+        .fold(0, u64::saturating_add);
+    line(&format!(
+        "parameters: {} in {} tensors",
+        grouped(n),
+        contents.tensors.len()
+    ));
     line("\nformats");
     for (format, (count, n, n_bytes)) in formats(&contents.tensors) {
         let bits = n_bytes as f64 * 8.0 / (n.max(1)) as f64;
-        line(&format!("  {format:<8} {count:>5} tensors {:>16} weights {:>16} bytes {bits:>6.2} bits each", grouped(n), grouped(n_bytes)));
+        line(&format!(
+            "  {format:<8} {count:>5} tensors {:>16} weights {:>16} bytes {bits:>6.2} bits each",
+            grouped(n),
+            grouped(n_bytes)
+        ));
     }
     line("\nsettings");
     for (key, value) in &contents.settings {
         line(&format!("  {key} = {value}"));
     }
     line("\ntensors");
-    let width = contents.tensors.iter().map(|t| t.name.chars().count()).max().unwrap_or(0).min(60);
+    let width = contents
+        .tensors
+        .iter()
+        .map(|t| t.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(60);
     for t in &contents.tensors {
         let n_bytes = grouped(t.range.end - t.range.start);
-        line(&format!("  {:<width$} {:<8} {:<16} {n_bytes:>14} bytes", t.name, format_name(t), format!("{:?}", t.shape)));
+        line(&format!(
+            "  {:<width$} {:<8} {:<16} {n_bytes:>14} bytes",
+            t.name,
+            format_name(t),
+            format!("{:?}", t.shape)
+        ));
     }
     out
 }
@@ -116,12 +159,18 @@ fn format_name(tensor: &Tensor) -> String {
 
 /// The shape of a tensor of unknown format is not checked against its size, so the product may be anything.
 fn n_weights(tensor: &Tensor) -> u64 {
-    tensor.shape.iter().fold(1, |n: u64, d| n.saturating_mul(*d as u64))
+    tensor
+        .shape
+        .iter()
+        .fold(1, |n: u64, d| n.saturating_mul(*d as u64))
 }
 
 fn shown(value: &Value) -> String {
     fn list<T: std::fmt::Debug>(items: &[T]) -> String {
-        let first = items.iter().take(4).map(|item| shortened(&format!("{item:?}")));
+        let first = items
+            .iter()
+            .take(4)
+            .map(|item| shortened(&format!("{item:?}")));
         let mut parts: Vec<String> = first.collect();
         if items.len() > 4 {
             parts.push("…".into());

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use engine::{Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role};
+use engine::{
+    Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role,
+};
 
 use crate::terminal::{Failure, interrupted, note, say, set_answering, sources, watch_interrupts};
 
@@ -70,7 +72,9 @@ pub async fn chat(
                 messages.push(Message::new(Role::Assistant, text));
             }
             // The conversation stands as it was before this message.
-            Err(Answered::Failed(e @ (Error::ContextFull { .. } | Error::BadRequest(_) | Error::Template(_)))) => {
+            Err(Answered::Failed(
+                e @ (Error::ContextFull { .. } | Error::BadRequest(_) | Error::Template(_)),
+            )) => {
                 messages.pop();
                 note(&format!("{e}\n/new begins a new conversation.\n"));
             }
@@ -81,7 +85,10 @@ pub async fn chat(
 }
 
 fn opening(system: Option<String>) -> Vec<Message> {
-    system.map(|text| Message::new(Role::System, text)).into_iter().collect()
+    system
+        .map(|text| Message::new(Role::System, text))
+        .into_iter()
+        .collect()
 }
 
 /// One line from the keyboard or a pipe; nothing at its end.
@@ -122,7 +129,10 @@ async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure> {
     }
     let engine = engine?;
     let info = engine.info();
-    let reason = info.backend_reason.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+    let reason = info
+        .backend_reason
+        .as_ref()
+        .map_or(String::new(), |r| format!(" ({r})"));
     note(&format!(
         "{} · {:.1} M parameters · {:.1} MB · context {} · {}{reason}\n",
         info.name,
@@ -180,10 +190,19 @@ fn figures(engine: &Engine, finished: &Finished) -> String {
     let per_second = |n: usize, ms: f64| n as f64 * 1e3 / ms.max(1e-3);
     let read = finished.n_prompt - finished.n_reused;
     let mut parts = vec![
-        format!("prompt {} tokens, {} reused, {:.1} tokens/s", finished.n_prompt, finished.n_reused, per_second(read, finished.prefill_ms)),
+        format!(
+            "prompt {} tokens, {} reused, {:.1} tokens/s",
+            finished.n_prompt,
+            finished.n_reused,
+            per_second(read, finished.prefill_ms)
+        ),
         format!("first token after {:.2} s", finished.prefill_ms / 1e3),
         // The first token belongs to the prefill.
-        format!("{} tokens, {:.1} tokens/s", finished.n_generated, per_second(finished.n_generated.saturating_sub(1), finished.decode_ms)),
+        format!(
+            "{} tokens, {:.1} tokens/s",
+            finished.n_generated,
+            per_second(finished.n_generated.saturating_sub(1), finished.decode_ms)
+        ),
         engine.info().backend.clone(),
     ];
     if let Some(n) = engine.info().dispatches_per_token {

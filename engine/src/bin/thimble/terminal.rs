@@ -36,7 +36,9 @@ impl From<io::Error> for Failure {
 /// Writes to standard error; where nobody reads it there is nobody to tell.
 pub fn note(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
 }
 
 /// Writes to standard output at once.
@@ -58,7 +60,8 @@ static STATE: AtomicU8 = AtomicU8::new(IDLE);
 /// Takes Ctrl-C over. Where the system refuses, it ends the program as ever.
 pub fn watch_interrupts() {
     let _ = ctrlc::set_handler(|| {
-        let answering = STATE.compare_exchange(ANSWERING, INTERRUPTED, Ordering::SeqCst, Ordering::SeqCst);
+        let answering =
+            STATE.compare_exchange(ANSWERING, INTERRUPTED, Ordering::SeqCst, Ordering::SeqCst);
         if answering.is_err() {
             note("\n");
             // What the shell expects of a program that SIGINT ended.
@@ -82,7 +85,8 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
     if !path.is_dir() {
         return Ok(vec![Source::open(path)?]);
     }
-    let unreadable = |e: io::Error| Failure::Said(format!("reading the folder {} failed: {e}", path.display()));
+    let unreadable =
+        |e: io::Error| Failure::Said(format!("reading the folder {} failed: {e}", path.display()));
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
         // Files of models have plain names; others are none of ours.
@@ -96,7 +100,12 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
     let mut chosen = with_ending("gguf");
     if names.iter().any(|n| n == "config.json") {
         chosen = weight_files(path, &names, with_ending("safetensors"))?;
-        chosen.extend(names.iter().filter(|n| SMALL_FILES.contains(&n.as_str())).cloned());
+        chosen.extend(
+            names
+                .iter()
+                .filter(|n| SMALL_FILES.contains(&n.as_str()))
+                .cloned(),
+        );
     } else if chosen.len() != 1 {
         return Err(Failure::Said(format!(
             "the folder {} holds no config.json and {} .gguf files; give one .gguf file, or a folder with config.json, tokenizer.json and *.safetensors",
@@ -104,7 +113,10 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
             chosen.len()
         )));
     }
-    Ok(chosen.iter().map(|name| Source::open(path.join(name))).collect::<Result<_, _>>()?)
+    Ok(chosen
+        .iter()
+        .map(|name| Source::open(path.join(name)))
+        .collect::<Result<_, _>>()?)
 }
 
 const SMALL_FILES: [&str; 6] = [
@@ -119,11 +131,20 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// The shards that the index names, or `model.safetensors`, or whatever .safetensors there is: a folder may
 /// hold the same weights twice.
-fn weight_files(folder: &Path, names: &[String], safetensors: Vec<String>) -> Result<Vec<String>, Failure> {
+fn weight_files(
+    folder: &Path,
+    names: &[String],
+    safetensors: Vec<String>,
+) -> Result<Vec<String>, Failure> {
     if names.iter().any(|n| n == INDEX) {
-        let json = fs::read(folder.join(INDEX)).map_err(|e| Failure::Said(format!("reading {INDEX} failed: {e}")))?;
+        let json = fs::read(folder.join(INDEX))
+            .map_err(|e| Failure::Said(format!("reading {INDEX} failed: {e}")))?;
         return Ok(safetensors::index(INDEX, &json)?.shards());
     }
     let single = "model.safetensors".to_string();
-    Ok(if safetensors.contains(&single) { vec![single] } else { safetensors })
+    Ok(if safetensors.contains(&single) {
+        vec![single]
+    } else {
+        safetensors
+    })
 }
