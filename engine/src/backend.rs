@@ -1,12 +1,6 @@
 //! Where a program runs: the CPU or a GPU, behind one set of calls.
 
-use crate::{
-    Result,
-    cpu::CpuBackend,
-    formats::Rows,
-    gpu::GpuBackend,
-    sampler::Sampling,
-};
+use crate::{Result, cpu::CpuBackend, formats::Rows, gpu::GpuBackend, sampler::Sampling};
 
 /// A closed choice: two executors of the same program.
 #[derive(Debug)]

@@ -11,7 +11,10 @@
 //! - [`session`] keeps what is in the cache and runs the decode loop;
 //! - [`Engine`] is all of this behind one door.
 
+pub mod backend;
+pub mod checkpoint;
 pub mod cpu;
+mod engine;
 pub mod error;
 pub mod formats;
 pub mod gpu;
@@ -20,7 +23,14 @@ pub mod op;
 pub mod platform;
 pub mod program;
 pub mod sampler;
+pub mod session;
 pub mod text;
 pub mod weights;
 
+pub use engine::{
+    BackendChoice, Engine, Event, Finished, Generation, Info, LoadOptions, Progress, Prompt, Reason,
+};
 pub use error::{Error, Result};
+pub use sampler::Sampling;
+pub use text::chat::{Message, Role};
+pub use weights::source::Source;

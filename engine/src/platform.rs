@@ -75,7 +75,10 @@ mod web {
             return yield_now().await;
         };
         let timer = Promise::new(&mut |resolve: Function, _| {
-            if set_timeout.call2(&global, &resolve, &JsValue::from(ms)).is_err() {
+            if set_timeout
+                .call2(&global, &resolve, &JsValue::from(ms))
+                .is_err()
+            {
                 let _ = resolve.call0(&JsValue::NULL);
             }
         });

@@ -27,7 +27,14 @@ pub struct Sampling {
 impl Sampling {
     /// Always the most likely token.
     pub const fn greedy() -> Self {
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
     }
 }
 
@@ -40,7 +47,11 @@ pub fn sample(logits: &[f32], seen: &mut [u32], sampling: &Sampling, pos: u32) -
         _ => l * sampling.repetition_penalty,
     };
     let logits: Vec<f32> = logits.iter().enumerate().map(penalised).collect();
-    let token = if sampling.temperature <= 0.0 { argmax(&logits) } else { draw(&logits, sampling, pos) };
+    let token = if sampling.temperature <= 0.0 {
+        argmax(&logits)
+    } else {
+        draw(&logits, sampling, pos)
+    };
     seen[token / 32] |= 1 << (token % 32);
     token as u32
 }
@@ -62,7 +73,10 @@ fn draw(logits: &[f32], sampling: &Sampling, pos: u32) -> usize {
     let sum: f32 = logits.iter().map(|&l| likelihood(l)).sum();
     let items: Vec<Item> = logits
         .iter()
-        .map(|&l| Item { key: key(l), mass: (likelihood(l) / sum * (1u32 << 30) as f32) as u32 })
+        .map(|&l| Item {
+            key: key(l),
+            mass: (likelihood(l) / sum * (1u32 << 30) as f32) as u32,
+        })
         .collect();
 
     let mut threshold = 0;
@@ -78,9 +92,16 @@ fn draw(logits: &[f32], sampling: &Sampling, pos: u32) -> usize {
         threshold = threshold.max(key(max + sampling.temperature * sampling.min_p.ln()));
     }
 
-    let target = scale_down(random_bits(sampling.seed, pos), mass_from(&items, threshold));
+    let target = scale_down(
+        random_bits(sampling.seed, pos),
+        mass_from(&items, threshold),
+    );
     let mut cumulative = 0;
-    for (i, item) in items.iter().enumerate().filter(|(_, item)| item.key >= threshold) {
+    for (i, item) in items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| item.key >= threshold)
+    {
         cumulative += item.mass;
         if cumulative > target {
             return i;
@@ -98,11 +119,19 @@ struct Item {
 /// A number that orders as the float does.
 fn key(l: f32) -> u32 {
     let bits = l.to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
 }
 
 fn mass_from(items: &[Item], threshold: u32) -> u32 {
-    items.iter().filter(|item| item.key >= threshold).map(|item| item.mass).sum()
+    items
+        .iter()
+        .filter(|item| item.key >= threshold)
+        .map(|item| item.mass)
+        .sum()
 }
 
 /// The largest key such that the items at or above it (and above `floor`) weigh at least `target`;
@@ -133,7 +162,9 @@ fn scale_down(bits: u32, total: u32) -> u32 {
 
 /// One step of a PCG hash (Jarzynski & Olano 2020) over the seed and the position.
 fn random_bits(seed: u32, pos: u32) -> u32 {
-    let state = (seed ^ pos.wrapping_mul(0x9E37_79B9)).wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let state = (seed ^ pos.wrapping_mul(0x9E37_79B9))
+        .wrapping_mul(747_796_405)
+        .wrapping_add(2_891_336_453);
     let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737);
     (word >> 22) ^ word
 }
@@ -155,16 +186,27 @@ mod tests {
     }
 
     fn warm() -> Sampling {
-        Sampling { temperature: 1.0, ..Sampling::greedy() }
+        Sampling {
+            temperature: 1.0,
+            ..Sampling::greedy()
+        }
     }
 
     fn kept(sampling: Sampling) -> Vec<usize> {
-        histogram(sampling).iter().enumerate().filter(|(_, n)| **n > 0).map(|(i, _)| i).collect()
+        histogram(sampling)
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .map(|(i, _)| i)
+            .collect()
     }
 
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
-        assert_eq!(sample(&[1.0, 4.0, 4.0, 2.0], &mut [0], &Sampling::greedy(), 9), 1);
+        assert_eq!(
+            sample(&[1.0, 4.0, 4.0, 2.0], &mut [0], &Sampling::greedy(), 9),
+            1
+        );
     }
 
     #[test]
@@ -173,7 +215,10 @@ mod tests {
         let sum: f32 = LOGITS.iter().map(|l| l.exp()).sum();
         for (l, n) in LOGITS.iter().zip(counts) {
             let expected = 4000.0 * l.exp() / sum;
-            assert!((n as f32 - expected).abs() < 4.0 * expected.sqrt() + 2.0, "{n} draws, {expected} expected");
+            assert!(
+                (n as f32 - expected).abs() < 4.0 * expected.sqrt() + 2.0,
+                "{n} draws, {expected} expected"
+            );
         }
     }
 
@@ -181,18 +226,53 @@ mod tests {
     fn filters_keep_what_they_say() {
         assert_eq!(kept(Sampling { top_k: 3, ..warm() }), [1, 3, 5]);
         assert_eq!(kept(Sampling { top_k: 1, ..warm() }), [1]);
-        assert_eq!(kept(Sampling { top_k: 100, top_p: 0.99, ..warm() }), [0, 1, 2, 3, 5]);
+        assert_eq!(
+            kept(Sampling {
+                top_k: 100,
+                top_p: 0.99,
+                ..warm()
+            }),
+            [0, 1, 2, 3, 5]
+        );
         // Probabilities 0.46, 0.28, 0.17, …: the first two reach 0.6.
-        assert_eq!(kept(Sampling { top_p: 0.6, ..warm() }), [1, 5]);
-        assert_eq!(kept(Sampling { top_p: 0.0, ..warm() }), [1]);
-        assert_eq!(kept(Sampling { min_p: 0.3, ..warm() }), [1, 3, 5]);
+        assert_eq!(
+            kept(Sampling {
+                top_p: 0.6,
+                ..warm()
+            }),
+            [1, 5]
+        );
+        assert_eq!(
+            kept(Sampling {
+                top_p: 0.0,
+                ..warm()
+            }),
+            [1]
+        );
+        assert_eq!(
+            kept(Sampling {
+                min_p: 0.3,
+                ..warm()
+            }),
+            [1, 3, 5]
+        );
         // At temperature 2 the ratio of token 2 to token 1 is e⁻¹.
-        assert_eq!(kept(Sampling { min_p: 0.36, temperature: 2.0, ..warm() }), [1, 2, 3, 5]);
+        assert_eq!(
+            kept(Sampling {
+                min_p: 0.36,
+                temperature: 2.0,
+                ..warm()
+            }),
+            [1, 2, 3, 5]
+        );
     }
 
     #[test]
     fn the_penalty_moves_seen_tokens_down_and_remembers_the_draw() {
-        let sampling = Sampling { repetition_penalty: 2.0, ..Sampling::greedy() };
+        let sampling = Sampling {
+            repetition_penalty: 2.0,
+            ..Sampling::greedy()
+        };
         let mut seen = [1 << 1];
         assert_eq!(sample(&LOGITS, &mut seen, &sampling, 0), 5);
         assert_eq!(seen[0], 1 << 1 | 1 << 5);

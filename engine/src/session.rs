@@ -57,7 +57,12 @@ pub struct Run {
 impl Session {
     /// A session over an empty cache of `context` tokens.
     pub fn new(backend: Backend, context: usize, vocab: usize) -> Self {
-        Self { backend, context, vocab, cached: Vec::new() }
+        Self {
+            backend,
+            context,
+            vocab,
+            cached: Vec::new(),
+        }
     }
 
     /// Capacity in tokens.
@@ -89,7 +94,13 @@ impl Session {
         self.backend.discard();
         self.backend.begin(sampling, &self.bitset(prompt));
         let n_reused = self.reuse(prompt);
-        let mut run = Run { end: End::Length, n_reused, n_generated: 0, prefill_ms: 0.0, decode_ms: 0.0 };
+        let mut run = Run {
+            end: End::Length,
+            n_reused,
+            n_generated: 0,
+            prefill_ms: 0.0,
+            decode_ms: 0.0,
+        };
         if self.prefill(prompt, on_tick).await?.is_break() {
             run.end = End::Broken;
             run.prefill_ms = platform::now_ms() - start;
@@ -109,10 +120,15 @@ impl Session {
 
     fn check(&self, prompt: &[u32]) -> Result<()> {
         if prompt.is_empty() {
-            return Err(Error::BadRequest("the prompt is empty; write something first".into()));
+            return Err(Error::BadRequest(
+                "the prompt is empty; write something first".into(),
+            ));
         }
         if prompt.len() >= self.context {
-            return Err(Error::ContextFull { needed: prompt.len() + 1, context: self.context });
+            return Err(Error::ContextFull {
+                needed: prompt.len() + 1,
+                context: self.context,
+            });
         }
         match prompt.iter().find(|&&token| token as usize >= self.vocab) {
             Some(token) => Err(Error::BadRequest(format!(
@@ -134,7 +150,12 @@ impl Session {
     /// Keeps the part of the cache that the prompt begins with, less one token: the last must run to give
     /// logits.
     fn reuse(&mut self, prompt: &[u32]) -> usize {
-        let common = self.cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let common = self
+            .cached
+            .iter()
+            .zip(prompt)
+            .take_while(|(a, b)| a == b)
+            .count();
         self.cached.truncate(common.min(prompt.len() - 1));
         self.cached.len()
     }
@@ -154,7 +175,10 @@ impl Session {
                 self.backend.settle().await?;
             }
             platform::yield_now().await;
-            let tick = Tick::Prefill { done: pos + chunk.len() - start, total: end - start };
+            let tick = Tick::Prefill {
+                done: pos + chunk.len() - start,
+                total: end - start,
+            };
             if on_tick(tick).is_break() {
                 self.backend.discard();
                 return Ok(ControlFlow::Break(()));
@@ -174,7 +198,11 @@ impl Session {
         let limit = max_tokens.max(1).min(self.context - start);
         let mut drawn = Vec::new();
         let mut queued = 1;
-        let mut end = if limit < max_tokens { End::ContextFull } else { End::Length };
+        let mut end = if limit < max_tokens {
+            End::ContextFull
+        } else {
+            End::Length
+        };
         while drawn.len() < limit {
             while queued < limit && self.backend.in_flight() <= self.backend.steps_ahead() {
                 self.backend.decode(start + queued - 1)?;

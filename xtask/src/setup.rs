@@ -332,7 +332,8 @@ fn browser_program(variable: &str, names: &[&str], package: &str) -> Result<Path
         return Ok(path.into());
     }
     if sh::find(names).is_none() {
-        debian::apt(&[package], "Chromium and chromedriver")?;
+        debian::apt(&[package], "Chromium and chromedriver")
+            .map_err(|e| format!("{e}, or set {variable} to its path"))?;
     }
     sh::find(names).ok_or_else(|| format!("no `{}` on PATH; set {variable} to one", names[0]))
 }

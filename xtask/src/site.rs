@@ -31,23 +31,31 @@ const TRUNK_DIST: &str = "target/site";
 /// The finished static page.
 pub const DIST: &str = "dist";
 /// What the page is made of: `serve` builds again when one of these changes.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 11] = [
     "index.html",
     "Cargo.lock",
+    "Cargo.toml",
     "Trunk.toml",
     "engine/Cargo.toml",
     "engine/src",
     "shaders",
     "web/Cargo.toml",
+    "web/assets",
     "web/src",
+    "web/style.css",
 ];
 
 /// Builds the page into `dist/` with the default model, for any static host and any sub-path.
-pub fn dist() -> Result {
+pub fn make() -> Result {
     let wasm = Wasm::ready()?;
     setup::trunk()?;
     model::fetch()?;
-    build(&wasm)?;
+    build(&wasm)
+}
+
+/// Builds the page and prints its sizes.
+pub fn dist() -> Result {
+    make()?;
     sizes::print()?;
     let total: u64 = sh::files(DIST)
         .iter()
@@ -71,9 +79,9 @@ pub fn serve(port: u16) -> Result {
     let wasm = Wasm::ready()?;
     setup::trunk()?;
     model::fetch()?;
+    let built = newest_change();
     build(&wasm)?;
-    let server = web_server(port)?;
-    watch(server, || build(&wasm))
+    watch(web_server(port)?, built, || build(&wasm))
 }
 
 /// Starts web/e2e/server.mjs, which prints the URL. It ends when its standard input does, which
@@ -85,9 +93,11 @@ fn web_server(port: u16) -> Result<Child> {
         .map_err(|e| format!("cannot start the web server: {e}"))
 }
 
-/// Calls `build` after every change of the sources for as long as the server runs.
-fn watch(mut server: Child, build: impl Fn() -> Result) -> Result {
-    let mut built = newest_change();
+/// The state of the sources: how many files, and the time of the latest change.
+type Change = (usize, Option<SystemTime>);
+
+/// Calls `build` after every change since `built`, for as long as the server runs.
+fn watch(mut server: Child, mut built: Change, build: impl Fn() -> Result) -> Result {
     loop {
         thread::sleep(Duration::from_secs(1));
         if let Some(status) = server.try_wait().map_err(|e| e.to_string())? {
@@ -104,8 +114,7 @@ fn watch(mut server: Child, build: impl Fn() -> Result) -> Result {
     }
 }
 
-/// The number of source files and the time of the latest change among them.
-fn newest_change() -> (usize, Option<SystemTime>) {
+fn newest_change() -> Change {
     let mut files: Vec<PathBuf> = SOURCES.iter().flat_map(sh::files).collect();
     files.extend(SOURCES.iter().map(PathBuf::from).filter(|p| p.is_file()));
     (

@@ -74,7 +74,7 @@ impl Shared {
     }
 
     fn dist(&self) -> Result {
-        self.dist.get_or_init(site::dist).clone()
+        self.dist.get_or_init(site::make).clone()
     }
 }
 

@@ -1,2 +1,214 @@
-//! `thimble`.
-fn main() {}
+//! `thimble`: chat with a model in the terminal, continue a text, or look into a model file.
+
+#[path = "thimble/inspect.rs"]
+mod inspect;
+#[path = "thimble/talk.rs"]
+mod talk;
+#[path = "thimble/terminal.rs"]
+mod terminal;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::{BackendChoice, Generation, LoadOptions, Sampling};
+use terminal::{Failure, note};
+
+/// Small language models on the GPU or the CPU.
+#[derive(Parser)]
+#[command(name = "thimble", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Talk with a model; /new begins a new conversation, Ctrl-C ends an answer, Ctrl-D the chat.
+    Chat(Chat),
+    /// Answer one prompt.
+    Run(Run),
+    /// Show what is in a .gguf or .safetensors file, or in a model's folder.
+    Inspect {
+        /// The file or folder.
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Chat {
+    #[command(flatten)]
+    model: Model,
+    /// Instructions that come before the conversation.
+    #[arg(long)]
+    system: Option<String>,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    model: Model,
+    /// What to answer.
+    #[arg(long, short)]
+    prompt: String,
+    /// Continue the prompt as it is, without the model's chat template.
+    #[arg(long)]
+    raw: bool,
+    /// Instructions that come before the prompt.
+    #[arg(long, conflicts_with = "raw")]
+    system: Option<String>,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+#[derive(Args)]
+struct Model {
+    /// A .gguf file, or a folder with config.json, tokenizer.json and *.safetensors.
+    model: PathBuf,
+    /// Where to run; auto takes the GPU when it is hardware.
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    backend: BackendName,
+    /// Tokens of context to keep room for.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BackendName {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+#[derive(Args)]
+struct Answer {
+    /// Tokens at most.
+    #[arg(long, short = 'n', default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+    /// 0 always takes the most likely token.
+    #[arg(long, default_value_t = 0.7, value_parser = number)]
+    temperature: f32,
+    /// Choose among this many most likely tokens; 0 among all.
+    #[arg(long, default_value_t = 40)]
+    top_k: u32,
+    /// Choose among the most likely tokens whose probabilities sum to this.
+    #[arg(long, default_value_t = 0.95, value_parser = fraction)]
+    top_p: f32,
+    /// Leave out tokens less likely than this fraction of the most likely one.
+    #[arg(long, default_value_t = 0.0, value_parser = fraction)]
+    min_p: f32,
+    /// Over 1: makes tokens that were there already less likely.
+    #[arg(long, default_value_t = 1.0, value_parser = penalty)]
+    repetition_penalty: f32,
+    /// The same seed gives the same answer; a new one each time when not given.
+    #[arg(long)]
+    seed: Option<u32>,
+    /// End the answer at this text; may be given several times.
+    #[arg(long)]
+    stop: Vec<String>,
+}
+
+impl Model {
+    fn options(&self) -> LoadOptions {
+        LoadOptions {
+            backend: match self.backend {
+                BackendName::Auto => BackendChoice::Auto,
+                BackendName::Cpu => BackendChoice::Cpu,
+                BackendName::Gpu => BackendChoice::Gpu,
+            },
+            context: self.context.map(|n| n as usize),
+        }
+    }
+}
+
+impl Answer {
+    fn generation(&self) -> Generation {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let clock = now.map_or(0, |d| d.as_nanos() as u32);
+        Generation {
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                repetition_penalty: self.repetition_penalty,
+                seed: self.seed.unwrap_or(clock),
+            },
+            max_tokens: self.max_tokens as usize,
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+fn number(text: &str) -> Result<f32, String> {
+    let number: f32 = text.parse().map_err(|_| "it is not a number")?;
+    let ok = number.is_finite() && number >= 0.0;
+    if ok {
+        Ok(number)
+    } else {
+        Err("it must be 0 or more".into())
+    }
+}
+
+fn fraction(text: &str) -> Result<f32, String> {
+    let ok = |x: &f32| *x <= 1.0;
+    number(text)
+        .ok()
+        .filter(ok)
+        .ok_or_else(|| "it must lie between 0 and 1".into())
+}
+
+fn penalty(text: &str) -> Result<f32, String> {
+    let ok = |x: &f32| *x > 0.0;
+    number(text)
+        .ok()
+        .filter(ok)
+        .ok_or_else(|| "it must be over 0".into())
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Chat(chat) => {
+            let Chat {
+                model,
+                system,
+                answer,
+            } = chat;
+            pollster::block_on(talk::chat(
+                &model.model,
+                &model.options(),
+                system,
+                &answer.generation(),
+            ))
+        }
+        Command::Run(run) => {
+            let Run {
+                model,
+                prompt,
+                raw,
+                system,
+                answer,
+            } = run;
+            let prompt = talk::Question {
+                text: prompt,
+                system,
+                raw,
+            };
+            pollster::block_on(talk::run(
+                &model.model,
+                &model.options(),
+                prompt,
+                &answer.generation(),
+            ))
+        }
+        Command::Inspect { file } => pollster::block_on(inspect::inspect(&file)),
+    };
+    match outcome {
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Said(sentence)) => {
+            note(&format!("thimble: {sentence}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}

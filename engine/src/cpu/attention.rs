@@ -5,11 +5,19 @@ use crate::{formats::dot, op::Heads};
 /// `q[n, n_heads · head_dim]` over `k, v [context, n_kv_heads · head_dim] → y` as `q`. Row `r` of `q` is
 /// at position `pos + r` and sees positions `0 ..= pos + r`.
 pub fn run(q: &[f32], k: &[f32], v: &[f32], heads: Heads, scale: f32, pos: u32, y: &mut [f32]) {
-    let Heads { n_heads, n_kv_heads, head_dim } = heads;
+    let Heads {
+        n_heads,
+        n_kv_heads,
+        head_dim,
+    } = heads;
     let kv_width = n_kv_heads * head_dim;
     let width = n_heads * head_dim;
     let mut scores = Vec::new();
-    for (r, (q, y)) in q.chunks_exact(width).zip(y.chunks_exact_mut(width)).enumerate() {
+    for (r, (q, y)) in q
+        .chunks_exact(width)
+        .zip(y.chunks_exact_mut(width))
+        .enumerate()
+    {
         let n_keys = pos as usize + r + 1;
         for h in 0..n_heads {
             let q = &q[h * head_dim..][..head_dim];

@@ -52,7 +52,9 @@ struct Packed {
 
 impl Packed {
     fn new(info: &WeightInfo) -> Result<Self> {
-        let WeightInfo { format, rows, cols, .. } = *info;
+        let WeightInfo {
+            format, rows, cols, ..
+        } = *info;
         Ok(Self {
             format,
             rows,
@@ -64,12 +66,21 @@ impl Packed {
 
     fn row(&self, row: usize) -> Row<'_> {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        let (q, s) = (self.format.row_quants_bytes(self.cols), self.format.row_scales_bytes(self.cols));
-        Row { quants: &self.quants[row * q..][..q], scales: &self.scales[row * s..][..s] }
+        let (q, s) = (
+            self.format.row_quants_bytes(self.cols),
+            self.format.row_scales_bytes(self.cols),
+        );
+        Row {
+            quants: &self.quants[row * q..][..q],
+            scales: &self.scales[row * s..][..s],
+        }
     }
 
     fn write(&mut self, rows: &Rows) {
-        let (q, s) = (self.format.row_quants_bytes(self.cols), self.format.row_scales_bytes(self.cols));
+        let (q, s) = (
+            self.format.row_quants_bytes(self.cols),
+            self.format.row_scales_bytes(self.cols),
+        );
         self.quants[rows.row0 * q..][..rows.n_rows * q].copy_from_slice(&rows.quants);
         self.scales[rows.row0 * s..][..rows.n_rows * s].copy_from_slice(&rows.scales);
     }
@@ -81,10 +92,15 @@ impl CpuBackend {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(program: &Program, weights: &[WeightInfo], context: usize) -> Result<Self> {
-        let slot_len = |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
+        let slot_len =
+            |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
         Ok(Self {
             weights: weights.iter().map(Packed::new).collect::<Result<_>>()?,
-            slots: program.slots.iter().map(|slot| zeroed(slot_len(slot), "activations")).collect::<Result<_>>()?,
+            slots: program
+                .slots
+                .iter()
+                .map(|slot| zeroed(slot_len(slot), "activations"))
+                .collect::<Result<_>>()?,
             caches: program
                 .cache_widths
                 .iter()
@@ -120,9 +136,21 @@ impl CpuBackend {
 
     /// Runs up to `chunk()` prompt tokens from position `pos`; with `sample`, the head and a draw too.
     pub fn prefill(&mut self, pos: usize, tokens: &[u32], sample: bool) {
-        assert!((1..=CHUNK).contains(&tokens.len()), "{} tokens in a chunk", tokens.len());
-        assert!(pos + tokens.len() <= self.context, "position {pos} + {} of {}", tokens.len(), self.context);
-        let step = Step { pos: pos as u32, n: tokens.len() as u32 };
+        assert!(
+            (1..=CHUNK).contains(&tokens.len()),
+            "{} tokens in a chunk",
+            tokens.len()
+        );
+        assert!(
+            pos + tokens.len() <= self.context,
+            "position {pos} + {} of {}",
+            tokens.len(),
+            self.context
+        );
+        let step = Step {
+            pos: pos as u32,
+            n: tokens.len() as u32,
+        };
         for i in 0..self.program.head {
             self.run(i, step, tokens);
         }
@@ -145,7 +173,9 @@ impl CpuBackend {
 
     /// The oldest draw that was not fetched yet.
     pub fn drawn(&mut self) -> u32 {
-        self.drawn.pop_front().expect("a draw is fetched once per step")
+        self.drawn
+            .pop_front()
+            .expect("a draw is fetched once per step")
     }
 
     /// How many draws wait to be fetched.
@@ -170,7 +200,11 @@ impl CpuBackend {
 
     /// Bytes of weights, caches and activations.
     pub fn allocated_bytes(&self) -> u64 {
-        let weights: usize = self.weights.iter().map(|w| w.quants.len() + w.scales.len()).sum();
+        let weights: usize = self
+            .weights
+            .iter()
+            .map(|w| w.quants.len() + w.scales.len())
+            .sum();
         let floats: usize = self.slots.iter().chain(&self.caches).map(Vec::len).sum();
         (weights + 4 * floats) as u64
     }
@@ -179,7 +213,13 @@ impl CpuBackend {
     fn run(&mut self, op: usize, step: Step, tokens: &[u32]) {
         let op = &self.program.ops[op];
         let n = step.n as usize;
-        let rows = |y: Act| if self.program.slots[self.program.slot(y)].single_row { 1 } else { n };
+        let rows = |y: Act| {
+            if self.program.slots[self.program.slot(y)].single_row {
+                1
+            } else {
+                n
+            }
+        };
         let mut out = Vec::new();
         if let Some(y) = op.writes() {
             out = std::mem::take(&mut self.slots[self.program.slot(y)]);
@@ -190,16 +230,50 @@ impl CpuBackend {
         let w = |weight: Weight| &self.weights[weight.id];
         match op {
             Op::Embed { w: table, .. } => embed::run(w(*table), tokens, y),
-            Op::RmsNorm { x: input, w: scale, eps, .. } => rms_norm::run(x(*input), w(*scale), *eps, y),
-            Op::Linear { x: input, w: matrix, bias, .. } => linear::run(x(*input), w(*matrix), bias.map(w), y),
-            Op::Rope { x: input, rotary, .. } => rope::run(x(*input), rotary, input.width, step.pos, y),
+            Op::RmsNorm {
+                x: input,
+                w: scale,
+                eps,
+                ..
+            } => rms_norm::run(x(*input), w(*scale), *eps, y),
+            Op::Linear {
+                x: input,
+                w: matrix,
+                bias,
+                ..
+            } => linear::run(x(*input), w(*matrix), bias.map(w), y),
+            Op::Rope {
+                x: input, rotary, ..
+            } => rope::run(x(*input), rotary, input.width, step.pos, y),
             Op::Store { x: input, cache } => {
-                store::run(&self.slots[self.program.slot(*input)], input.width, step, &mut self.caches[cache.id]);
+                store::run(
+                    &self.slots[self.program.slot(*input)],
+                    input.width,
+                    step,
+                    &mut self.caches[cache.id],
+                );
             }
-            Op::Attention { q, k, v, heads, scale, .. } => {
-                attention::run(x(*q), &self.caches[k.id], &self.caches[v.id], *heads, *scale, step.pos, y);
+            Op::Attention {
+                q,
+                k,
+                v,
+                heads,
+                scale,
+                ..
+            } => {
+                attention::run(
+                    x(*q),
+                    &self.caches[k.id],
+                    &self.caches[v.id],
+                    *heads,
+                    *scale,
+                    step.pos,
+                    y,
+                );
             }
-            Op::Activate { gate, up, function, .. } => activate::run(x(*gate), x(*up), *function, y),
+            Op::Activate {
+                gate, up, function, ..
+            } => activate::run(x(*gate), x(*up), *function, y),
             Op::Add { a, b, .. } => add::run(x(*a), x(*b), y),
             Op::Last { x: input, .. } => last::run(&x(*input)[..n * input.width], y),
         }
@@ -216,7 +290,11 @@ fn zeroed<T: bytemuck::Zeroable + Clone>(len: usize, what: &str) -> Result<Vec<T
     v.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
         what: what.into(),
         needed_bytes: (len * size_of::<T>()) as u64,
-        limit_bytes: if cfg!(target_pointer_width = "32") { 4 << 30 } else { u64::MAX },
+        limit_bytes: if cfg!(target_pointer_width = "32") {
+            4 << 30
+        } else {
+            u64::MAX
+        },
     })?;
     v.resize(len, T::zeroed());
     Ok(v)

@@ -118,7 +118,11 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// `Σ x` of each whole group of 32.
 pub fn group_sums(x: &[f32]) -> Vec<f32> {
-    x.as_chunks::<GROUP>().0.iter().map(|group| group.iter().sum()).collect()
+    x.as_chunks::<GROUP>()
+        .0
+        .iter()
+        .map(|group| group.iter().sum())
+        .collect()
 }
 
 /// Consecutive packed rows, on their way from a file to a backend.
@@ -152,7 +156,13 @@ pub struct WeightInfo {
 mod tests {
     use super::*;
 
-    const ALL: [Format; 5] = [Format::F32, Format::F16, Format::Bf16, Format::Q8, Format::Q4];
+    const ALL: [Format; 5] = [
+        Format::F32,
+        Format::F16,
+        Format::Bf16,
+        Format::Q8,
+        Format::Q4,
+    ];
 
     /// Bytes without pattern, with scales that are small finite halves.
     fn noise(seed: u32, n: usize) -> Vec<u8> {
@@ -165,15 +175,23 @@ mod tests {
     }
 
     fn row_of(format: Format, cols: usize, seed: u32) -> (Vec<u8>, Vec<u8>) {
-        let floats = noise(seed, cols).into_iter().map(|b| f32::from(b as i8) / 64.0);
+        let floats = noise(seed, cols)
+            .into_iter()
+            .map(|b| f32::from(b as i8) / 64.0);
         let quants = match format {
             Format::F32 => floats.flat_map(f32::to_le_bytes).collect(),
-            Format::F16 => floats.flat_map(|w| half::f16::from_f32(w).to_le_bytes()).collect(),
-            Format::Bf16 => floats.flat_map(|w| half::bf16::from_f32(w).to_le_bytes()).collect(),
+            Format::F16 => floats
+                .flat_map(|w| half::f16::from_f32(w).to_le_bytes())
+                .collect(),
+            Format::Bf16 => floats
+                .flat_map(|w| half::bf16::from_f32(w).to_le_bytes())
+                .collect(),
             Format::Q8 | Format::Q4 => noise(seed, format.row_quants_bytes(cols)),
         };
         let halves = noise(seed + 1, format.row_scales_bytes(cols) / 2);
-        let scales = halves.iter().flat_map(|&b| half::f16::from_f32(f32::from(b as i8) / 512.0).to_le_bytes());
+        let scales = halves
+            .iter()
+            .flat_map(|&b| half::f16::from_f32(f32::from(b as i8) / 512.0).to_le_bytes());
         (quants, scales.collect())
     }
 
@@ -182,19 +200,36 @@ mod tests {
     fn dot_agrees_with_unpacked_weights() {
         for format in ALL {
             let grouped = matches!(format, Format::Q8 | Format::Q4);
-            let widths: &[usize] = if grouped { &[32, 96, 576] } else { &[1, 7, 8, 31, 97, 576] };
+            let widths: &[usize] = if grouped {
+                &[32, 96, 576]
+            } else {
+                &[1, 7, 8, 31, 97, 576]
+            };
             for &cols in widths {
                 let (quants, scales) = row_of(format, cols, 7 + cols as u32);
-                let row = Row { quants: &quants, scales: &scales };
-                let x: Vec<f32> = noise(3, cols).iter().map(|&b| f32::from(b as i8) / 100.0).collect();
+                let row = Row {
+                    quants: &quants,
+                    scales: &scales,
+                };
+                let x: Vec<f32> = noise(3, cols)
+                    .iter()
+                    .map(|&b| f32::from(b as i8) / 100.0)
+                    .collect();
                 let mut w = vec![0.0; cols];
                 format.unpack(row, &mut w);
-                let exact: f64 = w.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let exact: f64 = w
+                    .iter()
+                    .zip(&x)
+                    .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                    .sum();
                 let norm: f64 = w.iter().zip(&x).map(|(w, x)| f64::from(w * x).abs()).sum();
                 let mut buffer = vec![0.0; cols];
                 let got = format.dot(row, &x, &group_sums(&x), &mut buffer);
                 let error = (f64::from(got) - exact).abs();
-                assert!(error <= 1e-6 * norm, "{format:?} {cols}: {got} against {exact}");
+                assert!(
+                    error <= 1e-6 * norm,
+                    "{format:?} {cols}: {got} against {exact}"
+                );
             }
         }
     }
@@ -202,9 +237,18 @@ mod tests {
     #[test]
     fn q4_splits_nibbles_by_half_groups() {
         let quants: Vec<u8> = (0..16).map(|b| b | ((15 - b) << 4)).collect();
-        let scales: Vec<u8> = [2.0, -1.0].into_iter().flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect();
+        let scales: Vec<u8> = [2.0, -1.0]
+            .into_iter()
+            .flat_map(|v| half::f16::from_f32(v).to_le_bytes())
+            .collect();
         let mut out = [0.0; 32];
-        Format::Q4.unpack(Row { quants: &quants, scales: &scales }, &mut out);
+        Format::Q4.unpack(
+            Row {
+                quants: &quants,
+                scales: &scales,
+            },
+            &mut out,
+        );
         assert_eq!(out[..3], [-1.0, 1.0, 3.0]);
         assert_eq!(out[16..19], [29.0, 27.0, 25.0]);
     }

@@ -46,5 +46,8 @@ pub fn dot(row: Row<'_>, x: &[f32], group_sums: &[f32]) -> f32 {
 
 fn scale(row: Row<'_>, g: usize) -> (f32, f32) {
     let s = &row.scales[4 * g..][..4];
-    (f16::from_le_bytes([s[0], s[1]]).to_f32(), f16::from_le_bytes([s[2], s[3]]).to_f32())
+    (
+        f16::from_le_bytes([s[0], s[1]]).to_f32(),
+        f16::from_le_bytes([s[2], s[3]]).to_f32(),
+    )
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use wgpu::{Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, SubmissionIndex};
+use wgpu::{
+    Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, SubmissionIndex,
+};
 
 use super::device::Gpu;
 use super::plan::{Buf, Plan, Target};
@@ -85,7 +87,9 @@ impl GpuBackend {
         check_heads(program)?;
         let plan = Plan::new(program, weights, context, target(gpu, options));
         let cols: Vec<usize> = weights.iter().map(|info| info.cols).collect();
-        let buffers = gpu.guarded("the model", || allocate(gpu, &plan, &cols)).await?;
+        let buffers = gpu
+            .guarded("the model", || allocate(gpu, &plan, &cols))
+            .await?;
         let make = || Ok(Schedule::new(gpu, &plan, &buffers));
         let schedule = gpu.guarded("a kernel", make).await?;
         let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
@@ -116,7 +120,11 @@ impl GpuBackend {
 
     /// Bytes of all buffers.
     pub fn allocated_bytes(&self) -> u64 {
-        self.buffers.values().chain(&self.ring).map(Buffer::size).sum()
+        self.buffers
+            .values()
+            .chain(&self.ring)
+            .map(Buffer::size)
+            .sum()
     }
 
     /// Puts some rows of a weight in place. `row0` and, except at the end, `n_rows` are even.
@@ -143,9 +151,17 @@ impl GpuBackend {
             let from = first - rows.row0..end - rows.row0;
             let cut = |bytes| from.start * bytes..from.end * bytes;
             let part = piece.part;
-            self.write(Buf::Quants(part), at * quants_bytes, &rows.quants[cut(quants_bytes)]);
+            self.write(
+                Buf::Quants(part),
+                at * quants_bytes,
+                &rows.quants[cut(quants_bytes)],
+            );
             if scales_bytes > 0 {
-                self.write(Buf::Scales(part), at * scales_bytes, &rows.scales[cut(scales_bytes)]);
+                self.write(
+                    Buf::Scales(part),
+                    at * scales_bytes,
+                    &rows.scales[cut(scales_bytes)],
+                );
             }
         }
         Ok(())
@@ -154,7 +170,11 @@ impl GpuBackend {
     /// Starts a request: its sampling settings, and the tokens `seen` by the repetition penalty, a bitset
     /// `[vocab / 32]`.
     pub fn begin(&mut self, sampling: &Sampling, seen: &[u32]) {
-        assert_eq!(seen.len(), self.plan.logits.width.div_ceil(32), "words of the bitset");
+        assert_eq!(
+            seen.len(),
+            self.plan.logits.width.div_ceil(32),
+            "words of the bitset"
+        );
         self.write(Buf::Sampling, 0, bytemuck::bytes_of(sampling));
         self.write(Buf::Seen, 0, bytemuck::cast_slice(seen));
     }
@@ -166,7 +186,11 @@ impl GpuBackend {
     /// When the GPU was lost.
     pub fn prefill(&mut self, pos: usize, tokens: &[u32], sample: bool) -> Result<()> {
         let n = tokens.len();
-        assert!((1..=self.plan.chunk).contains(&n), "{n} tokens in a chunk of {}", self.plan.chunk);
+        assert!(
+            (1..=self.plan.chunk).contains(&n),
+            "{n} tokens in a chunk of {}",
+            self.plan.chunk
+        );
         self.gpu.check()?;
         self.write(Buf::Tokens, 0, bytemuck::cast_slice(tokens));
         self.submit(pos, n, sample)
@@ -186,7 +210,10 @@ impl GpuBackend {
     /// # Errors
     /// When the GPU was lost.
     pub async fn drawn(&mut self) -> Result<u32> {
-        let draw = self.queued.front().expect("a draw is fetched once per step");
+        let draw = self
+            .queued
+            .front()
+            .expect("a draw is fetched once per step");
         draw.mapped.wait(&self.gpu, &draw.index).await?;
         let buffer = &self.ring[draw.at];
         let token = {
@@ -221,7 +248,9 @@ impl GpuBackend {
         let index = self.gpu.queue.submit([]);
         let done = Signal::default();
         let fire = done.clone();
-        self.gpu.queue.on_submitted_work_done(move || fire.fire(true));
+        self.gpu
+            .queue
+            .on_submitted_work_done(move || fire.fire(true));
         done.wait(&self.gpu, &index).await
     }
 
@@ -259,26 +288,44 @@ impl GpuBackend {
         for (buf, buffer) in &self.buffers {
             if matches!(buf, Buf::Slot(_) | Buf::Cache(_)) {
                 let values = vec![value; buffer.size() as usize / 4];
-                self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&values));
+                self.gpu
+                    .queue
+                    .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
             }
         }
     }
 
     /// Queues a step of `n` tokens that lie in the token buffer; with `sample`, its head and a draw.
     fn submit(&mut self, pos: usize, n: usize, sample: bool) -> Result<()> {
-        assert!(pos + n <= self.plan.context, "{n} tokens at {pos} of {}", self.plan.context);
-        let step = Step { pos: pos as u32, n: n as u32 };
+        assert!(
+            pos + n <= self.plan.context,
+            "{n} tokens at {pos} of {}",
+            self.plan.context
+        );
+        let step = Step {
+            pos: pos as u32,
+            n: n as u32,
+        };
         self.write(Buf::Step, 0, bytemuck::bytes_of(&step));
-        let phase = if n == 1 { &self.schedule.decode } else { &self.schedule.prefill };
+        let phase = if n == 1 {
+            &self.schedule.decode
+        } else {
+            &self.schedule.prefill
+        };
         let head: &[Dispatch] = if sample { &phase.head } else { &[] };
-        let mut encoder =
-            self.gpu.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        let mut encoder = self
+            .gpu
+            .device
+            .create_command_encoder(&CommandEncoderDescriptor::default());
         encode(&mut encoder, &[&phase.body, head], step.n);
         if !sample {
             self.gpu.queue.submit([encoder.finish()]);
             return Ok(());
         }
-        let at = self.free.pop().expect("draws are fetched before MAX_IN_FLIGHT are queued");
+        let at = self
+            .free
+            .pop()
+            .expect("draws are fetched before MAX_IN_FLIGHT are queued");
         encoder.copy_buffer_to_buffer(&self.buffers[&Buf::Tokens], 0, &self.ring[at], 0, 4);
         let index = self.gpu.queue.submit([encoder.finish()]);
         let mapped = map(&self.ring[at]);
@@ -307,8 +354,10 @@ impl GpuBackend {
             usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let mut encoder =
-            self.gpu.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        let mut encoder = self
+            .gpu
+            .device
+            .create_command_encoder(&CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
         let index = self.gpu.queue.submit([encoder.finish()]);
         map(&to).wait(&self.gpu, &index).await?;
@@ -328,7 +377,11 @@ fn map(buffer: &Buffer) -> Signal {
 /// What the device suggests, where `options` leave it open. Barriers are slow on software adapters, so a
 /// row there is one invocation's; and a chunk is short, so that a prompt can be stopped.
 fn target(gpu: &Gpu, options: GpuOptions) -> Target {
-    let (lanes, chunk) = if gpu.is_software() { (1, 32) } else { (32, 128) };
+    let (lanes, chunk) = if gpu.is_software() {
+        (1, 32)
+    } else {
+        (32, 128)
+    };
     let limit = gpu.max_binding_bytes();
     Target {
         lanes: options.lanes.unwrap_or(lanes),
@@ -361,7 +414,10 @@ fn check_heads(program: &Program) -> Result<()> {
 fn widen(info: &WeightInfo, rows: &Rows) -> Vec<f32> {
     assert_eq!((rows.row0, rows.n_rows), (0, 1), "a vector has one row");
     let mut values = vec![0.0; info.cols];
-    let row = Row { quants: &rows.quants, scales: &rows.scales };
+    let row = Row {
+        quants: &rows.quants,
+        scales: &rows.scales,
+    };
     info.format.unpack(row, &mut values);
     values
 }

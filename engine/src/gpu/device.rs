@@ -32,7 +32,10 @@ impl Gpu {
             power_preference: PowerPreference::HighPerformance,
             ..Default::default()
         };
-        let adapter = instance.request_adapter(&options).await.map_err(|e| no_gpu(&e))?;
+        let adapter = instance
+            .request_adapter(&options)
+            .await
+            .map_err(|e| no_gpu(&e))?;
         let (device, queue) = adapter
             .request_device(&wants(&adapter))
             .await
@@ -63,7 +66,11 @@ impl Gpu {
             Backend::Dx12 => "Direct3D 12",
             _ => "GPU",
         };
-        let software = if self.is_software() { " (software)" } else { "" };
+        let software = if self.is_software() {
+            " (software)"
+        } else {
+            ""
+        };
         match self.info.name.trim() {
             "" => format!("{api}{software}"),
             name => format!("{api} · {name}{software}"),
@@ -79,7 +86,9 @@ impl Gpu {
     /// Largest buffer that a kernel can bind, in bytes.
     pub fn max_binding_bytes(&self) -> u64 {
         let limits = self.device.limits();
-        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+        limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size)
     }
 
     /// Whether the device still works.
@@ -95,7 +104,9 @@ impl Gpu {
 
     /// The failure that the device reported, or one made of `reason`.
     pub(super) fn lost(&self, reason: impl std::fmt::Display) -> Error {
-        self.check().err().unwrap_or_else(|| Error::DeviceLost(reason.to_string()))
+        self.check()
+            .err()
+            .unwrap_or_else(|| Error::DeviceLost(reason.to_string()))
     }
 
     /// Makes a buffer of `bytes` rounded up to a whole 16.
@@ -118,7 +129,11 @@ impl Gpu {
     }
 
     /// Runs `make`, and returns the error that the device reports meanwhile.
-    pub(super) async fn guarded<T>(&self, what: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) async fn guarded<T>(
+        &self,
+        what: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let invalid = self.device.push_error_scope(ErrorFilter::Validation);
         let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
         let made = make();
@@ -141,12 +156,16 @@ impl Gpu {
     fn listen(&self) {
         let failure = self.failure.clone();
         let keep = move |error: Error| {
-            failure.lock().expect("no panic under the lock").get_or_insert(error);
+            failure
+                .lock()
+                .expect("no panic under the lock")
+                .get_or_insert(error);
         };
         let lost = keep.clone();
-        self.device.set_device_lost_callback(move |reason, message| {
-            lost(Error::DeviceLost(format!("{reason:?}: {message}")));
-        });
+        self.device
+            .set_device_lost_callback(move |reason, message| {
+                lost(Error::DeviceLost(format!("{reason:?}: {message}")));
+            });
         self.device.on_uncaptured_error(Arc::new(move |error| {
             keep(match error {
                 wgpu::Error::OutOfMemory { .. } => Error::DeviceLost("out of memory".to_string()),

@@ -241,10 +241,14 @@ impl Fuser<'_> {
 
     /// The only Store into `cache`: its place and input, which nothing else reads.
     fn store(&self, cache: Cache) -> Option<(usize, Act)> {
-        let mut found = self.nodes.iter().enumerate().filter_map(|(i, node)| match node {
-            Some(Node::Plain(Op::Store { x, cache: c })) if *c == cache => Some((i, *x)),
-            _ => None,
-        });
+        let mut found = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, node)| match node {
+                Some(Node::Plain(Op::Store { x, cache: c })) if *c == cache => Some((i, *x)),
+                _ => None,
+            });
         let (only, None) = (found.next()?, found.next()) else {
             return None;
         };

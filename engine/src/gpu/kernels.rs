@@ -82,7 +82,9 @@ impl Emitter<'_> {
     pub fn emit(&self, node: &Node) -> Vec<Call> {
         match node {
             Node::Plain(op) => self.plain(op),
-            Node::Stack { x, weights, y } => self.linear(*x, weights[0], "epilogue/plain", None, *y),
+            Node::Stack { x, weights, y } => {
+                self.linear(*x, weights[0], "epilogue/plain", None, *y)
+            }
             Node::RopeStore { x, rotary, q, k, v } => {
                 let mut constants = rotary_constants(rotary);
                 constants.extend([
@@ -99,7 +101,13 @@ impl Emitter<'_> {
                     &[self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)],
                 )]
             }
-            Node::Gated { x, gate, function, y, .. } => vec![self.gated(*x, *gate, *function, *y)],
+            Node::Gated {
+                x,
+                gate,
+                function,
+                y,
+                ..
+            } => vec![self.gated(*x, *gate, *function, *y)],
             Node::LinearAdd { x, w, residual, y } => {
                 self.linear(*x, *w, "epilogue/add", Some(self.slot(*residual)), *y)
             }
@@ -110,20 +118,40 @@ impl Emitter<'_> {
         match op {
             Op::Embed { w, y } => self.embed(*w, *y),
             Op::RmsNorm { x, w, eps, y } => vec![self.rms_norm(*x, *w, *eps, *y)],
-            Op::Linear { x, w, bias: None, y } => self.linear(*x, *w, "epilogue/plain", None, *y),
-            Op::Linear { x, w, bias: Some(bias), y } => {
-                self.linear(*x, *w, "epilogue/bias", Some(Buf::Vector(bias.id)), *y)
-            }
+            Op::Linear {
+                x,
+                w,
+                bias: None,
+                y,
+            } => self.linear(*x, *w, "epilogue/plain", None, *y),
+            Op::Linear {
+                x,
+                w,
+                bias: Some(bias),
+                y,
+            } => self.linear(*x, *w, "epilogue/bias", Some(Buf::Vector(bias.id)), *y),
             Op::Rope { x, rotary, y } => vec![self.rope(*x, rotary, *y)],
             Op::Store { x, cache } => {
                 let reads = [self.slot(*x)];
                 vec![self.per_column(&["step", "store"], x.width, &reads, Buf::Cache(cache.id))]
             }
-            Op::Attention { q, k, v, heads, scale, y } => {
+            Op::Attention {
+                q,
+                k,
+                v,
+                heads,
+                scale,
+                y,
+            } => {
                 let reads = [self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)];
                 vec![self.attention(&reads, *heads, *scale, self.slot(*y))]
             }
-            Op::Activate { gate, up, function, y } => {
+            Op::Activate {
+                gate,
+                up,
+                function,
+                y,
+            } => {
                 let files = ["step", gate_file(*function), "activate"];
                 let reads = [self.slot(*gate), self.slot(*up)];
                 vec![self.per_column(&files, y.width, &reads, self.slot(*y))]
@@ -179,7 +207,11 @@ impl Emitter<'_> {
         let (mut files, mut constants) = self.matrix(part);
         constants.push(("WIDTH", y.width as f64));
         files.push(gate_file(function));
-        files.push(if self.single { "fused/gated_matvec" } else { "fused/gated_matmul" });
+        files.push(if self.single {
+            "fused/gated_matvec"
+        } else {
+            "fused/gated_matmul"
+        });
         let mut bindings = part_bindings(piece.part, part);
         bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
         Call {
@@ -214,7 +246,11 @@ impl Emitter<'_> {
         constants.extend([("WIDTH", x.width as f64), ("EPS", f64::from(eps))]);
         Call {
             kernel: kernel(&["step", reduce, "rms_norm"], constants),
-            bindings: vec![read(1, self.slot(x)), read(2, Buf::Vector(w.id)), write(3, self.slot(y))],
+            bindings: vec![
+                read(1, self.slot(x)),
+                read(2, Buf::Vector(w.id)),
+                write(3, self.slot(y)),
+            ],
             groups: 1,
             block: self.block(1),
         }
@@ -224,7 +260,12 @@ impl Emitter<'_> {
         let mut constants = rotary_constants(rotary);
         constants.extend([("WG", WG as f64), ("WIDTH", x.width as f64)]);
         let kernel = kernel(&["step", "rotary", "rope"], constants);
-        self.per_element(kernel, x.width, &[self.slot(x), self.turns(rotary)], &[self.slot(y)])
+        self.per_element(
+            kernel,
+            x.width,
+            &[self.slot(x), self.turns(rotary)],
+            &[self.slot(y)],
+        )
     }
 
     fn attention(&self, reads: &[Buf; 3], heads: Heads, scale: f32, y: Buf) -> Call {
@@ -261,7 +302,11 @@ impl Emitter<'_> {
 
     /// The files and constants that every Linear shares.
     fn matrix(&self, part: &Part) -> (Vec<&'static str>, Vec<(&'static str, f64)>) {
-        let input = if part.cols.is_multiple_of(8) { "input/aligned" } else { "input/ragged" };
+        let input = if part.cols.is_multiple_of(8) {
+            "input/aligned"
+        } else {
+            "input/ragged"
+        };
         let mut files = vec!["step", "matrix", format_file(part), input];
         let mut constants = shape(part);
         if self.single {
@@ -278,7 +323,11 @@ impl Emitter<'_> {
 
     /// Workgroups that work on `rows` rows.
     fn row_groups(&self, part: &Part, rows: usize) -> u32 {
-        let (wg, lanes) = if self.single { self.lanes(part) } else { (WG, 1) };
+        let (wg, lanes) = if self.single {
+            self.lanes(part)
+        } else {
+            (WG, 1)
+        };
         rows.div_ceil(wg / lanes) as u32
     }
 
@@ -331,11 +380,19 @@ fn kernel(files: &[&'static str], constants: Vec<(&'static str, f64)>) -> Kernel
 }
 
 fn read(index: u32, buf: Buf) -> Binding {
-    Binding { index, buf, writes: false }
+    Binding {
+        index,
+        buf,
+        writes: false,
+    }
 }
 
 fn write(index: u32, buf: Buf) -> Binding {
-    Binding { index, buf, writes: true }
+    Binding {
+        index,
+        buf,
+        writes: true,
+    }
 }
 
 /// Bindings from 1 on: inputs, then outputs.

@@ -132,7 +132,11 @@ impl Plan {
             slot_bytes: slots
                 .iter()
                 .map(|slot| {
-                    let rows = if slot.single_row { 1 } else { target.chunk.next_multiple_of(8) };
+                    let rows = if slot.single_row {
+                        1
+                    } else {
+                        target.chunk.next_multiple_of(8)
+                    };
                     // Kernels may read whole units of 8 columns.
                     (rows * slot.width).next_multiple_of(4) as u64 * 4
                 })
@@ -183,8 +187,17 @@ fn assign_slots(
     program: &Program,
 ) -> (Vec<Option<usize>>, Vec<Slot>) {
     let nodes: Vec<&Node> = body.iter().chain(head).collect();
-    let acts = |node: &Node| node.reads().into_iter().chain(node.writes()).collect::<Vec<Act>>();
-    let n_acts = nodes.iter().flat_map(|node| acts(node)).map(|act| act.id + 1).max();
+    let acts = |node: &Node| {
+        node.reads()
+            .into_iter()
+            .chain(node.writes())
+            .collect::<Vec<Act>>()
+    };
+    let n_acts = nodes
+        .iter()
+        .flat_map(|node| acts(node))
+        .map(|act| act.id + 1)
+        .max();
     let mut last_use = vec![0; n_acts.unwrap_or(0).max(program.slot_of.len())];
     for (i, node) in nodes.iter().enumerate() {
         for act in acts(node) {
@@ -207,7 +220,10 @@ fn assign_slots(
                 .filter(|&at| slots[free[at]].single_row == single_row)
                 .min_by_key(|&at| slots[free[at]].width.abs_diff(y.width));
             let slot = best.map(|at| free.swap_remove(at)).unwrap_or_else(|| {
-                slots.push(Slot { width: 0, single_row });
+                slots.push(Slot {
+                    width: 0,
+                    single_row,
+                });
                 slots.len() - 1
             });
             slots[slot].width = slots[slot].width.max(y.width);
@@ -243,7 +259,9 @@ fn place_weights(
             at += w.rows;
         }
         if let Some(first) = node.stack().first() {
-            let WeightInfo { name, format, cols, .. } = &weights[first.id];
+            let WeightInfo {
+                name, format, cols, ..
+            } = &weights[first.id];
             parts.push(Part {
                 label: format!("{name} and what it is stacked with"),
                 format: *format,

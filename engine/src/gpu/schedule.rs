@@ -51,8 +51,16 @@ impl Schedule {
             pipelines: HashMap::new(),
         };
         let mut phase = |phase: &super::plan::Phase| Phase {
-            body: phase.body.iter().map(|call| compiler.dispatch(call)).collect(),
-            head: phase.head.iter().map(|call| compiler.dispatch(call)).collect(),
+            body: phase
+                .body
+                .iter()
+                .map(|call| compiler.dispatch(call))
+                .collect(),
+            head: phase
+                .head
+                .iter()
+                .map(|call| compiler.dispatch(call))
+                .collect(),
         };
         Self {
             decode: phase(&plan.decode),
@@ -159,12 +167,19 @@ impl Compiler<'_> {
         let make = || {
             let mut entries = vec![entry(0, BufferBindingType::Uniform)];
             entries.extend(call.bindings.iter().map(|b| {
-                entry(b.index, BufferBindingType::Storage { read_only: !b.writes })
+                entry(
+                    b.index,
+                    BufferBindingType::Storage {
+                        read_only: !b.writes,
+                    },
+                )
             }));
-            self.gpu.device.create_bind_group_layout(&BindGroupLayoutDescriptor {
-                label: None,
-                entries: &entries,
-            })
+            self.gpu
+                .device
+                .create_bind_group_layout(&BindGroupLayoutDescriptor {
+                    label: None,
+                    entries: &entries,
+                })
         };
         self.layouts.entry(key).or_insert_with(make).clone()
     }
@@ -186,7 +201,11 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     let vocab = plan.logits.width;
     add(Buf::Step, "the step", 16)?;
     add(Buf::Tokens, "token ids", words(plan.chunk))?;
-    add(Buf::Sampling, "sampling settings", size_of::<Sampling>() as u64)?;
+    add(
+        Buf::Sampling,
+        "sampling settings",
+        size_of::<Sampling>() as u64,
+    )?;
     add(Buf::Seen, "the tokens seen", words(vocab.div_ceil(32)))?;
     add(Buf::Keys, "the sampler's keys", words(vocab))?;
     add(Buf::Masses, "the sampler's masses", words(vocab))?;
@@ -213,7 +232,8 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     }
     for (i, rotary) in plan.rotaries.iter().enumerate() {
         let table = turns(rotary, plan.context);
-        gpu.queue.write_buffer(&buffers[&Buf::Turns(i)], 0, bytemuck::cast_slice(&table));
+        gpu.queue
+            .write_buffer(&buffers[&Buf::Turns(i)], 0, bytemuck::cast_slice(&table));
     }
     Ok(buffers)
 }

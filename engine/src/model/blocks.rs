@@ -14,7 +14,11 @@ use crate::{
 pub fn linear(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act, rows: usize) -> Result<Act> {
     let scope = scope.at(name);
     let w = scope.matrix("weight", rows, x.width)?;
-    let bias = if scope.has("bias") { Some(scope.vector("bias", rows)?) } else { None };
+    let bias = if scope.has("bias") {
+        Some(scope.vector("bias", rows)?)
+    } else {
+        None
+    };
     Ok(b.linear(x, w, bias))
 }
 
@@ -32,7 +36,13 @@ pub fn rms_norm(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act, eps: f32
 ///
 /// # Errors
 /// As [`linear`].
-pub fn self_attention(b: &mut Builder, scope: &Scope<'_>, x: Act, heads: Heads, rotary: &Rotary) -> Result<Act> {
+pub fn self_attention(
+    b: &mut Builder,
+    scope: &Scope<'_>,
+    x: Act,
+    heads: Heads,
+    rotary: &Rotary,
+) -> Result<Act> {
     let q = linear(b, scope, "q_proj", x, heads.n_heads * heads.head_dim)?;
     let k = linear(b, scope, "k_proj", x, heads.n_kv_heads * heads.head_dim)?;
     let v = linear(b, scope, "v_proj", x, heads.n_kv_heads * heads.head_dim)?;
@@ -49,7 +59,13 @@ pub fn self_attention(b: &mut Builder, scope: &Scope<'_>, x: Act, heads: Heads, 
 ///
 /// # Errors
 /// As [`linear`].
-pub fn gated_mlp(b: &mut Builder, scope: &Scope<'_>, x: Act, hidden: usize, function: Gate) -> Result<Act> {
+pub fn gated_mlp(
+    b: &mut Builder,
+    scope: &Scope<'_>,
+    x: Act,
+    hidden: usize,
+    function: Gate,
+) -> Result<Act> {
     let gate = linear(b, scope, "gate_proj", x, hidden)?;
     let up = linear(b, scope, "up_proj", x, hidden)?;
     let h = b.activate(gate, up, function);

@@ -16,7 +16,11 @@ pub const ARCH: Arch = Arch {
     model_types: &["llama"],
     build,
     ignores: |name| name.ends_with("rotary_emb.inv_freq"),
-    gguf: Gguf { architecture: "llama", config: gguf_config, rename: gguf_name },
+    gguf: Gguf {
+        architecture: "llama",
+        config: gguf_config,
+        rename: gguf_name,
+    },
 };
 
 /// config.json, with its own key names.
@@ -55,7 +59,9 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
     let mut b = Builder::new();
 
     let model = weights.at("model");
-    let embedding = model.at("embed_tokens").matrix("weight", config.vocab_size, d)?;
+    let embedding = model
+        .at("embed_tokens")
+        .matrix("weight", config.vocab_size, d)?;
     let mut x = b.embed(embedding);
     for i in 0..config.num_hidden_layers {
         let layer = model.at("layers").at(i);
@@ -63,37 +69,64 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
         let h = blocks::self_attention(&mut b, &layer.at("self_attn"), h, heads, &rotary)?;
         x = b.add(x, h);
         let h = blocks::rms_norm(&mut b, &layer, "post_attention_layernorm", x, eps)?;
-        let h = blocks::gated_mlp(&mut b, &layer.at("mlp"), h, config.intermediate_size, Gate::SwiGlu)?;
+        let h = blocks::gated_mlp(
+            &mut b,
+            &layer.at("mlp"),
+            h,
+            config.intermediate_size,
+            Gate::SwiGlu,
+        )?;
         x = b.add(x, h);
     }
     let x = b.last(x);
     let x = blocks::rms_norm(&mut b, &model, "norm", x, eps)?;
     let head = weights.at("lm_head");
     // A file without a head ties it to the embedding.
-    let head = if head.has("weight") { head.matrix("weight", config.vocab_size, d)? } else { embedding };
+    let head = if head.has("weight") {
+        head.matrix("weight", config.vocab_size, d)?
+    } else {
+        embedding
+    };
     let logits = b.linear(x, head, None);
     Ok(b.finish(logits))
 }
 
 impl Config {
     fn heads(&self) -> Result<Heads> {
-        let sizes = [self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.num_attention_heads, self.vocab_size];
+        let sizes = [
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.vocab_size,
+        ];
         if sizes.contains(&0) {
             return Err(bad("a size of 0".into()));
         }
         if self.hidden_act != "silu" {
-            return Err(bad(format!("hidden_act '{}', where Llama has 'silu'", self.hidden_act)));
+            return Err(bad(format!(
+                "hidden_act '{}', where Llama has 'silu'",
+                self.hidden_act
+            )));
         }
         let n_heads = self.num_attention_heads;
         let n_kv_heads = self.num_key_value_heads.unwrap_or(n_heads);
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / n_heads);
         if n_kv_heads == 0 || n_heads % n_kv_heads != 0 {
-            return Err(bad(format!("{n_heads} attention heads cannot share {n_kv_heads} key/value heads")));
+            return Err(bad(format!(
+                "{n_heads} attention heads cannot share {n_kv_heads} key/value heads"
+            )));
         }
         if head_dim == 0 || head_dim % 2 != 0 || head_dim > 256 {
-            return Err(bad(format!("head_dim is {head_dim}, and an even number up to 256 is needed")));
+            return Err(bad(format!(
+                "head_dim is {head_dim}, and an even number up to 256 is needed"
+            )));
         }
-        Ok(Heads { n_heads, n_kv_heads, head_dim })
+        Ok(Heads {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+        })
     }
 
     fn rotary(&self, head_dim: usize) -> Result<Rotary> {
@@ -105,17 +138,34 @@ impl Config {
         scaling.apply(&mut frequencies)?;
         if let Some(factors) = &self.rope_factors {
             if factors.len() != pairs {
-                return Err(bad(format!("rope_freqs holds {} factors for {pairs} frequencies", factors.len())));
+                return Err(bad(format!(
+                    "rope_freqs holds {} factors for {pairs} frequencies",
+                    factors.len()
+                )));
             }
-            frequencies.iter_mut().zip(factors).for_each(|(f, factor)| *f /= factor);
+            frequencies
+                .iter_mut()
+                .zip(factors)
+                .for_each(|(f, factor)| *f /= factor);
         }
-        let pairing = if self.rope_interleaved { Pairing::Interleaved } else { Pairing::Half };
-        Ok(Rotary { head_dim, pairing, frequencies })
+        let pairing = if self.rope_interleaved {
+            Pairing::Interleaved
+        } else {
+            Pairing::Half
+        };
+        Ok(Rotary {
+            head_dim,
+            pairing,
+            frequencies,
+        })
     }
 }
 
 fn bad(problem: String) -> Error {
-    Error::BadConfig { file: "config.json".into(), problem }
+    Error::BadConfig {
+        file: "config.json".into(),
+        problem,
+    }
 }
 
 /// GGUF metadata as config.json would have it.
@@ -144,8 +194,15 @@ fn gguf_config(m: &Metadata) -> Result<Value> {
     }
     if m.get("llama.rope.scaling.type").is_some() {
         let rope_type = m.str("llama.rope.scaling.type")?;
-        let rope_type = if rope_type == "none" { "default" } else { rope_type };
-        let factor = m.get("llama.rope.scaling.factor").map(|_| m.f32("llama.rope.scaling.factor")).transpose()?;
+        let rope_type = if rope_type == "none" {
+            "default"
+        } else {
+            rope_type
+        };
+        let factor = m
+            .get("llama.rope.scaling.factor")
+            .map(|_| m.f32("llama.rope.scaling.factor"))
+            .transpose()?;
         config["rope_scaling"] = json!({ "rope_type": rope_type, "factor": factor });
     }
     Ok(config)
@@ -186,8 +243,14 @@ mod tests {
     #[test]
     fn gguf_names_become_hugging_face_names() {
         let name = |gguf| gguf_name(gguf).unwrap();
-        assert_eq!(name("blk.12.attn_output.weight"), "model.layers.12.self_attn.o_proj.weight");
-        assert_eq!(name("blk.0.attn_q.bias"), "model.layers.0.self_attn.q_proj.bias");
+        assert_eq!(
+            name("blk.12.attn_output.weight"),
+            "model.layers.12.self_attn.o_proj.weight"
+        );
+        assert_eq!(
+            name("blk.0.attn_q.bias"),
+            "model.layers.0.self_attn.q_proj.bias"
+        );
         assert_eq!(name("output_norm.weight"), "model.norm.weight");
         assert_eq!(gguf_name("blk.0.ssm_in.weight"), None);
     }

@@ -44,11 +44,16 @@ pub const ARCHS: &[Arch] = &[llama::ARCH];
 /// # Errors
 /// [`Error::BadConfig`] when it names none, [`Error::UnsupportedModel`] when no family answers to it.
 pub fn arch_of_config(config: &Value) -> Result<&'static Arch> {
-    let model_type = config.get("model_type").and_then(Value::as_str).ok_or_else(|| Error::BadConfig {
-        file: "config.json".into(),
-        problem: "it does not name a 'model_type'".into(),
-    })?;
-    let found = ARCHS.iter().find(|arch| arch.model_types.contains(&model_type));
+    let model_type = config
+        .get("model_type")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Error::BadConfig {
+            file: "config.json".into(),
+            problem: "it does not name a 'model_type'".into(),
+        })?;
+    let found = ARCHS
+        .iter()
+        .find(|arch| arch.model_types.contains(&model_type));
     found.ok_or_else(|| unsupported(model_type))
 }
 
@@ -58,11 +63,21 @@ pub fn arch_of_config(config: &Value) -> Result<&'static Arch> {
 /// As [`arch_of_config`].
 pub fn arch_of_gguf(metadata: &Metadata) -> Result<&'static Arch> {
     let architecture = metadata.str("general.architecture")?;
-    let found = ARCHS.iter().find(|arch| arch.gguf.architecture == architecture);
+    let found = ARCHS
+        .iter()
+        .find(|arch| arch.gguf.architecture == architecture);
     found.ok_or_else(|| unsupported(architecture))
 }
 
 fn unsupported(model_type: &str) -> Error {
-    let known = ARCHS.iter().flat_map(|arch| arch.model_types).copied().collect::<Vec<_>>().join(", ");
-    Error::UnsupportedModel { model_type: model_type.into(), known }
+    let known = ARCHS
+        .iter()
+        .flat_map(|arch| arch.model_types)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    Error::UnsupportedModel {
+        model_type: model_type.into(),
+        known,
+    }
 }

@@ -31,7 +31,9 @@ impl RopeScaling {
                 Ok(())
             }
             Some("llama3") => self.llama3(frequencies),
-            Some(other) => Err(bad(format!("rope scaling '{other}' is not known; 'default', 'linear' and 'llama3' are"))),
+            Some(other) => Err(bad(format!(
+                "rope scaling '{other}' is not known; 'default', 'linear' and 'llama3' are"
+            ))),
         }
     }
 
@@ -40,7 +42,10 @@ impl RopeScaling {
         let factor = self.positive("factor", self.factor)?;
         let low = self.positive("low_freq_factor", self.low_freq_factor)?;
         let high = self.positive("high_freq_factor", self.high_freq_factor)?;
-        let original = self.positive("original_max_position_embeddings", self.original_max_position_embeddings)?;
+        let original = self.positive(
+            "original_max_position_embeddings",
+            self.original_max_position_embeddings,
+        )?;
         for f in frequencies {
             let wavelength = 2.0 * PI / *f;
             if wavelength > original / low {
@@ -54,10 +59,15 @@ impl RopeScaling {
     }
 
     fn positive(&self, key: &str, value: Option<f32>) -> Result<f32> {
-        value.filter(|v| *v > 0.0).ok_or_else(|| bad(format!("rope scaling needs a positive '{key}'")))
+        value
+            .filter(|v| *v > 0.0)
+            .ok_or_else(|| bad(format!("rope scaling needs a positive '{key}'")))
     }
 }
 
 fn bad(problem: String) -> Error {
-    Error::BadConfig { file: "config.json".into(), problem }
+    Error::BadConfig {
+        file: "config.json".into(),
+        problem,
+    }
 }

@@ -5,6 +5,7 @@ pub mod stream;
 pub mod tokenizer;
 
 mod dates;
+mod gguf_vocabulary;
 mod pre_tokenizers;
 
 pub use chat::{ChatTemplate, Message, Role};

@@ -7,11 +7,9 @@ pub mod pack;
 pub mod safetensors;
 pub mod source;
 
-use crate::{
-    Error, Result,
-    formats::WeightInfo,
-    op::Weight,
-};
+mod reader;
+
+use crate::{Error, Result, formats::WeightInfo, op::Weight};
 use std::{cell::RefCell, collections::BTreeMap, ops::Range};
 
 /// How a file stores a tensor's numbers.
@@ -96,15 +94,25 @@ impl Weights {
         for tensor in tensors {
             if let Some(twice) = by_name.insert(tensor.name.clone(), tensor) {
                 let problem = format!("it holds two weights named '{}'", twice.name);
-                return Err(Error::BadHeader { file: file.into(), problem });
+                return Err(Error::BadHeader {
+                    file: file.into(),
+                    problem,
+                });
             }
         }
-        Ok(Self { file: file.into(), tensors: by_name, taken: RefCell::default() })
+        Ok(Self {
+            file: file.into(),
+            tensors: by_name,
+            taken: RefCell::default(),
+        })
     }
 
     /// The scope of whole names.
     pub fn root(&self) -> Scope<'_> {
-        Scope { weights: self, prefix: String::new() }
+        Scope {
+            weights: self,
+            prefix: String::new(),
+        }
     }
 
     /// The jobs in the order of their weights' ids. `ignored` names tensors that may stay unused.
@@ -113,20 +121,39 @@ impl Weights {
     /// [`Error::UnusedWeights`] when the model did not take every other tensor.
     pub fn finish(self, ignored: impl Fn(&str) -> bool) -> Result<Vec<Job>> {
         let Taken { jobs, ids } = self.taken.into_inner();
-        let unused: Vec<_> = self.tensors.keys().filter(|name| !ids.contains_key(*name) && !ignored(name)).collect();
+        let unused: Vec<_> = self
+            .tensors
+            .keys()
+            .filter(|name| !ids.contains_key(*name) && !ignored(name))
+            .collect();
         if unused.is_empty() {
             return Ok(jobs);
         }
-        let examples = unused.iter().take(4).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        Err(Error::UnusedWeights { count: unused.len(), examples })
+        let examples = unused
+            .iter()
+            .take(4)
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        Err(Error::UnusedWeights {
+            count: unused.len(),
+            examples,
+        })
     }
 
     fn take(&self, name: String, shape: &[usize]) -> Result<Weight> {
         let Some(tensor) = self.tensors.get(&name) else {
-            return Err(Error::MissingWeight { name, file: self.file.clone() });
+            return Err(Error::MissingWeight {
+                name,
+                file: self.file.clone(),
+            });
         };
         if tensor.shape != shape {
-            return Err(Error::WeightShape { name, expected: shape.to_vec(), got: tensor.shape.clone() });
+            return Err(Error::WeightShape {
+                name,
+                expected: shape.to_vec(),
+                got: tensor.shape.clone(),
+            });
         }
         let cols = shape[shape.len() - 1];
         let rows = shape[..shape.len() - 1].iter().product();
@@ -136,12 +163,31 @@ impl Weights {
         }
         let dtype = match &tensor.dtype {
             Ok(dtype) if pack::divides(*dtype, cols) => *dtype,
-            Ok(dtype) => return Err(Error::UnsupportedFormat { name, format: format!("{dtype:?} in rows of {cols}") }),
-            Err(format) => return Err(Error::UnsupportedFormat { name, format: format.clone() }),
+            Ok(dtype) => {
+                return Err(Error::UnsupportedFormat {
+                    name,
+                    format: format!("{dtype:?} in rows of {cols}"),
+                });
+            }
+            Err(format) => {
+                return Err(Error::UnsupportedFormat {
+                    name,
+                    format: format.clone(),
+                });
+            }
         };
-        let info = WeightInfo { name: name.clone(), format: pack::format_of(dtype), rows, cols };
+        let info = WeightInfo {
+            name: name.clone(),
+            format: pack::format_of(dtype),
+            rows,
+            cols,
+        };
         let id = taken.jobs.len();
-        taken.jobs.push(Job { tensor: tensor.clone(), dtype, info });
+        taken.jobs.push(Job {
+            tensor: tensor.clone(),
+            dtype,
+            info,
+        });
         taken.ids.insert(name, id);
         Ok(Weight { id, rows, cols })
     }
@@ -157,7 +203,10 @@ pub struct Scope<'w> {
 impl Scope<'_> {
     /// The scope below a name.
     pub fn at(&self, name: impl std::fmt::Display) -> Self {
-        Self { weights: self.weights, prefix: format!("{}{name}.", self.prefix) }
+        Self {
+            weights: self.weights,
+            prefix: format!("{}{name}.", self.prefix),
+        }
     }
 
     /// Whether the file holds a tensor of this name.

@@ -18,7 +18,11 @@ pub fn format_of(dtype: Dtype) -> Format {
 /// Packs `n_rows` stored rows of `cols` weights, whose bytes are `stored`.
 pub fn pack(dtype: Dtype, stored: Vec<u8>, row0: usize, n_rows: usize, cols: usize) -> Rows {
     let (block_weights, block_bytes) = dtype.block();
-    assert_eq!(stored.len(), n_rows * (cols / block_weights) * block_bytes, "bytes of {n_rows} rows of {cols}");
+    assert_eq!(
+        stored.len(),
+        n_rows * (cols / block_weights) * block_bytes,
+        "bytes of {n_rows} rows of {cols}"
+    );
     let (quants, scales) = match dtype {
         Dtype::F32 | Dtype::F16 | Dtype::Bf16 => (stored, Vec::new()),
         Dtype::Q8_0 => split_blocks::<34>(&stored, 2, |_| {}),
@@ -29,12 +33,21 @@ pub fn pack(dtype: Dtype, stored: Vec<u8>, row0: usize, n_rows: usize, cols: usi
             scales.extend(f16::from_f32(-8.0 * d.to_f32()).to_le_bytes());
         }),
     };
-    Rows { row0, n_rows, quants, scales }
+    Rows {
+        row0,
+        n_rows,
+        quants,
+        scales,
+    }
 }
 
 /// Splits blocks of `head` bytes of scales and the rest quants into the two planes. `widen` may add to
 /// the scales of a block.
-fn split_blocks<const BLOCK: usize>(stored: &[u8], head: usize, widen: fn(&mut Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
+fn split_blocks<const BLOCK: usize>(
+    stored: &[u8],
+    head: usize,
+    widen: fn(&mut Vec<u8>),
+) -> (Vec<u8>, Vec<u8>) {
     let n_blocks = stored.len() / BLOCK;
     let mut quants = Vec::with_capacity(n_blocks * (BLOCK - head));
     let mut scales = Vec::with_capacity(n_blocks * 4);
@@ -64,7 +77,13 @@ mod tests {
     fn unpacked(dtype: Dtype, stored: &[u8]) -> Vec<f32> {
         let rows = pack(dtype, stored.to_vec(), 0, 1, 32);
         let mut out = vec![0.0; 32];
-        format_of(dtype).unpack(Row { quants: &rows.quants, scales: &rows.scales }, &mut out);
+        format_of(dtype).unpack(
+            Row {
+                quants: &rows.quants,
+                scales: &rows.scales,
+            },
+            &mut out,
+        );
         out
     }
 
@@ -74,7 +93,13 @@ mod tests {
         let d = f16::from_f32(0.5).to_le_bytes();
         let m = f16::from_f32(-3.0).to_le_bytes();
         let nibbles: Vec<u8> = (0..16).map(|b| b | (((b + 3) % 16) << 4)).collect();
-        let q = |i: usize| if i < 16 { i as f32 } else { ((i - 16 + 3) % 16) as f32 };
+        let q = |i: usize| {
+            if i < 16 {
+                i as f32
+            } else {
+                ((i - 16 + 3) % 16) as f32
+            }
+        };
 
         let q4_0 = unpacked(Dtype::Q4_0, &[&d[..], &nibbles].concat());
         let q4_1 = unpacked(Dtype::Q4_1, &[&d[..], &m, &nibbles].concat());

@@ -5,6 +5,7 @@ use std::{ops::Range, rc::Rc};
 use crate::{Error, Result};
 
 /// A readable model file. Nothing of it is kept: every [`Source::read`] goes to the disk or the browser.
+#[derive(Debug)]
 pub enum Source {
     /// Bytes that are already here: tests, and small files such as `config.json`.
     Memory {

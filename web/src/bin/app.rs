@@ -1,2 +1,5 @@
-//! App.
-fn main() {}
+//! The page.
+
+fn main() {
+    web::ui::start();
+}

@@ -1,0 +1,218 @@
+//! `thimble chat` and `thimble run`.
+
+use std::{
+    io::{self, BufRead, IsTerminal},
+    ops::ControlFlow,
+    path::Path,
+};
+
+use engine::{
+    Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role,
+};
+
+use crate::terminal::{Failure, interrupted, note, say, set_answering, sources, watch_interrupts};
+
+/// What `thimble run` is asked.
+pub struct Question {
+    pub text: String,
+    pub system: Option<String>,
+    /// Without the chat template.
+    pub raw: bool,
+}
+
+/// Answers one prompt.
+pub async fn run(
+    model: &Path,
+    options: &LoadOptions,
+    question: Question,
+    generation: &Generation,
+) -> Result<(), Failure> {
+    let mut engine = load(model, options).await?;
+    let chats = engine.info().has_template && !question.raw;
+    let prompt = if chats {
+        let mut messages = opening(question.system);
+        messages.push(Message::new(Role::User, question.text));
+        Prompt::Chat(messages)
+    } else {
+        Prompt::Text(question.text)
+    };
+    let (_, finished) = answer(&mut engine, &prompt, generation).await?;
+    note(&figures(&engine, &finished));
+    Ok(())
+}
+
+/// Talks until the input ends.
+pub async fn chat(
+    model: &Path,
+    options: &LoadOptions,
+    system: Option<String>,
+    generation: &Generation,
+) -> Result<(), Failure> {
+    let mut engine = load(model, options).await?;
+    if !engine.info().has_template {
+        return Err(Failure::Said(
+            "this is a base model without a chat template; continue a text with `thimble run MODEL --raw --prompt …`".into(),
+        ));
+    }
+    let mut messages = opening(system.clone());
+    while let Some(line) = ask()? {
+        match line.trim() {
+            "" => continue,
+            "/exit" | "/quit" => break,
+            "/new" => {
+                messages = opening(system.clone());
+                note("A new conversation.\n");
+                continue;
+            }
+            text => messages.push(Message::new(Role::User, text)),
+        }
+        match answer(&mut engine, &Prompt::Chat(messages.clone()), generation).await {
+            Ok((text, finished)) => {
+                note(&figures(&engine, &finished));
+                messages.push(Message::new(Role::Assistant, text));
+            }
+            // The conversation stands as it was before this message.
+            Err(Answered::Failed(
+                e @ (Error::ContextFull { .. } | Error::BadRequest(_) | Error::Template(_)),
+            )) => {
+                messages.pop();
+                note(&format!("{e}\n/new begins a new conversation.\n"));
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(())
+}
+
+fn opening(system: Option<String>) -> Vec<Message> {
+    system
+        .map(|text| Message::new(Role::System, text))
+        .into_iter()
+        .collect()
+}
+
+/// One line from the keyboard or a pipe; nothing at its end.
+fn ask() -> Result<Option<String>, Failure> {
+    let is_terminal = io::stdin().is_terminal();
+    if is_terminal {
+        note("> ");
+    }
+    let mut line = Vec::new();
+    let n_bytes = io::stdin().lock().read_until(b'\n', &mut line);
+    match n_bytes {
+        Ok(0) => {
+            if is_terminal {
+                note("\n");
+            }
+            Ok(None)
+        }
+        Ok(_) => Ok(Some(String::from_utf8_lossy(&line).into_owned())),
+        Err(e) => Err(Failure::Said(format!("reading the input failed: {e}"))),
+    }
+}
+
+async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure> {
+    watch_interrupts();
+    let shows = io::stderr().is_terminal();
+    let mut shown = u64::MAX;
+    let mut on_progress = |progress: engine::Progress| {
+        let percent = progress.done_bytes * 100 / progress.total_bytes.max(1);
+        if shows && percent != shown {
+            shown = percent;
+            note(&format!("\rLoading {percent} %"));
+        }
+        ControlFlow::Continue(())
+    };
+    let engine = Engine::load(sources(model)?, options, &mut on_progress).await;
+    if shows && shown != u64::MAX {
+        note("\r\x1b[K");
+    }
+    let engine = engine?;
+    let info = engine.info();
+    let reason = info
+        .backend_reason
+        .as_ref()
+        .map_or(String::new(), |r| format!(" ({r})"));
+    note(&format!(
+        "{} · {:.1} M parameters · {:.1} MB · context {} · {}{reason}\n",
+        info.name,
+        info.n_parameters as f64 / 1e6,
+        info.weight_bytes as f64 / 1e6,
+        info.context,
+        info.backend,
+    ));
+    Ok(engine)
+}
+
+/// Why there is no answer.
+enum Answered {
+    Failed(Error),
+    Unheard(Failure),
+}
+
+impl From<Answered> for Failure {
+    fn from(answered: Answered) -> Failure {
+        match answered {
+            Answered::Failed(error) => error.into(),
+            Answered::Unheard(failure) => failure,
+        }
+    }
+}
+
+/// Writes the answer to standard output as it comes, and a line end.
+async fn answer(
+    engine: &mut Engine,
+    prompt: &Prompt,
+    generation: &Generation,
+) -> Result<(String, Finished), Answered> {
+    let mut answer = String::new();
+    let mut heard = Ok(());
+    set_answering(true);
+    let mut on_event = |event| {
+        if let Event::Text(text) = event {
+            heard = say(&text);
+            answer.push_str(&text);
+        }
+        if heard.is_err() || interrupted() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    let finished = engine.generate(prompt, generation, &mut on_event).await;
+    set_answering(false);
+    let finished = finished.map_err(Answered::Failed)?;
+    heard.and_then(|()| say("\n")).map_err(Answered::Unheard)?;
+    Ok((answer, finished))
+}
+
+/// The figures of an answer, as one line.
+fn figures(engine: &Engine, finished: &Finished) -> String {
+    let per_second = |n: usize, ms: f64| n as f64 * 1e3 / ms.max(1e-3);
+    let read = finished.n_prompt - finished.n_reused;
+    let mut parts = vec![
+        format!(
+            "prompt {} tokens, {} reused, {:.1} tokens/s",
+            finished.n_prompt,
+            finished.n_reused,
+            per_second(read, finished.prefill_ms)
+        ),
+        format!("first token after {:.2} s", finished.prefill_ms / 1e3),
+        // The first token belongs to the prefill.
+        format!(
+            "{} tokens, {:.1} tokens/s",
+            finished.n_generated,
+            per_second(finished.n_generated.saturating_sub(1), finished.decode_ms)
+        ),
+        engine.info().backend.clone(),
+    ];
+    if let Some(n) = engine.info().dispatches_per_token {
+        parts.push(format!("{n} dispatches/token"));
+    }
+    match finished.reason {
+        Reason::EndOfText | Reason::StopString => {}
+        Reason::Length => parts.push("ended by --max-tokens".into()),
+        Reason::ContextFull => parts.push("ended because the context is full".into()),
+        Reason::Stopped => parts.push("stopped".into()),
+    }
+    format!("[{}]\n", parts.join(" · "))
+}

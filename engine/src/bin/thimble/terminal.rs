@@ -1,0 +1,150 @@
+//! What the terminal does: streams that may be closed, Ctrl-C, and the files that a path stands for.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, Write},
+    path::Path,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use engine::{Error, Source, weights::safetensors};
+
+/// Why the program ends before its time.
+pub enum Failure {
+    /// A sentence for the reader, and exit code 1.
+    Said(String),
+    /// Nobody reads the output any more, as in `thimble … | head`: nothing is wrong.
+    ReaderGone,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Said(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            _ => Failure::Said(format!("writing the output failed: {error}")),
+        }
+    }
+}
+
+/// Writes to standard error; where nobody reads it there is nobody to tell.
+pub fn note(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
+}
+
+/// Writes to standard output at once.
+pub fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Nothing is being answered: Ctrl-C ends the program.
+const IDLE: u8 = 0;
+/// An answer is being written: Ctrl-C ends the answer, and a second one the program.
+const ANSWERING: u8 = 1;
+/// Ctrl-C came during the answer.
+const INTERRUPTED: u8 = 2;
+
+static STATE: AtomicU8 = AtomicU8::new(IDLE);
+
+/// Takes Ctrl-C over. Where the system refuses, it ends the program as ever.
+pub fn watch_interrupts() {
+    let _ = ctrlc::set_handler(|| {
+        let answering =
+            STATE.compare_exchange(ANSWERING, INTERRUPTED, Ordering::SeqCst, Ordering::SeqCst);
+        if answering.is_err() {
+            note("\n");
+            // What the shell expects of a program that SIGINT ended.
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Says whether an answer is being written, from now on.
+pub fn set_answering(answering: bool) {
+    STATE.store(if answering { ANSWERING } else { IDLE }, Ordering::SeqCst);
+}
+
+/// Whether Ctrl-C came during this answer.
+pub fn interrupted() -> bool {
+    STATE.load(Ordering::SeqCst) == INTERRUPTED
+}
+
+/// The files of a model: one .gguf, or those of a folder that Thimble reads.
+pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![Source::open(path)?]);
+    }
+    let unreadable =
+        |e: io::Error| Failure::Said(format!("reading the folder {} failed: {e}", path.display()));
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        // Files of models have plain names; others are none of ours.
+        names.extend(entry.map_err(unreadable)?.file_name().into_string().ok());
+    }
+    names.sort();
+    let with_ending = |ending: &str| -> Vec<String> {
+        let has = |name: &&String| Path::new(name).extension() == Some(OsStr::new(ending));
+        names.iter().filter(has).cloned().collect()
+    };
+    let mut chosen = with_ending("gguf");
+    if names.iter().any(|n| n == "config.json") {
+        chosen = weight_files(path, &names, with_ending("safetensors"))?;
+        chosen.extend(
+            names
+                .iter()
+                .filter(|n| SMALL_FILES.contains(&n.as_str()))
+                .cloned(),
+        );
+    } else if chosen.len() != 1 {
+        return Err(Failure::Said(format!(
+            "the folder {} holds no config.json and {} .gguf files; give one .gguf file, or a folder with config.json, tokenizer.json and *.safetensors",
+            path.display(),
+            chosen.len()
+        )));
+    }
+    Ok(chosen
+        .iter()
+        .map(|name| Source::open(path.join(name)))
+        .collect::<Result<_, _>>()?)
+}
+
+const SMALL_FILES: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    INDEX,
+];
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The shards that the index names, or `model.safetensors`, or whatever .safetensors there is: a folder may
+/// hold the same weights twice.
+fn weight_files(
+    folder: &Path,
+    names: &[String],
+    safetensors: Vec<String>,
+) -> Result<Vec<String>, Failure> {
+    if names.iter().any(|n| n == INDEX) {
+        let json = fs::read(folder.join(INDEX))
+            .map_err(|e| Failure::Said(format!("reading {INDEX} failed: {e}")))?;
+        return Ok(safetensors::index(INDEX, &json)?.shards());
+    }
+    let single = "model.safetensors".to_string();
+    Ok(if safetensors.contains(&single) {
+        vec![single]
+    } else {
+        safetensors
+    })
+}

@@ -1,0 +1,350 @@
+//! The engine behind one door: open files, load, answer.
+
+use crate::{
+    Error, Result,
+    backend::Backend,
+    checkpoint::Checkpoint,
+    cpu::CpuBackend,
+    formats::WeightInfo,
+    gpu::{Gpu, GpuBackend, GpuOptions},
+    sampler::Sampling,
+    session::{End, Run, Session, Tick},
+    text::{
+        chat::{ChatTemplate, Message},
+        stream::TokenStream,
+        tokenizer::Tokenizer,
+    },
+    weights::{loader, source::Source},
+};
+use std::ops::ControlFlow;
+
+pub use crate::weights::loader::Progress;
+
+/// A model that is loaded and ready to answer.
+pub struct Engine {
+    session: Session,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    info: Info,
+}
+
+/// Which backend to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackendChoice {
+    /// The GPU where it is hardware, the CPU otherwise.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU, a software adapter too; an error where there is none.
+    Gpu,
+}
+
+/// How to load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadOptions {
+    /// Where to run.
+    pub backend: BackendChoice,
+    /// Tokens of context to keep room for; 2,048 when `None`. Never more than the model was trained for.
+    pub context: Option<usize>,
+}
+
+/// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
+const DEFAULT_CONTEXT: usize = 2048;
+
+/// What was loaded, and where it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The model's name.
+    pub name: String,
+    /// Its family.
+    pub architecture: String,
+    /// Its weights, each counted once.
+    pub n_parameters: u64,
+    /// Bytes of the packed weights.
+    pub weight_bytes: u64,
+    /// Capacity in tokens.
+    pub context: usize,
+    /// Tokens that the model was trained for.
+    pub max_context: usize,
+    /// For the status line: `WebGPU · <adapter>` or `CPU`.
+    pub backend: String,
+    /// Why this backend, where the reader may have expected another.
+    pub backend_reason: Option<String>,
+    /// Whether it can chat; otherwise it only continues text.
+    pub has_template: bool,
+    /// On a GPU: dispatches that one decoded token costs, sampling included.
+    pub dispatches_per_token: Option<usize>,
+}
+
+/// What to answer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A conversation, rendered by the model's own chat template.
+    Chat(Vec<Message>),
+    /// A text to continue.
+    Text(String),
+}
+
+/// How to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generation {
+    /// Sampling settings.
+    pub sampling: Sampling,
+    /// Tokens at most.
+    pub max_tokens: usize,
+    /// Strings that end the answer and are not part of it.
+    pub stop: Vec<String>,
+}
+
+/// What happens during an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// `done` of `total` prompt tokens have been read.
+    Prefill {
+        /// Read so far, without those that were in the cache.
+        done: usize,
+        /// To be read.
+        total: usize,
+    },
+    /// More of the answer: whole characters.
+    Text(String),
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The model said so.
+    EndOfText,
+    /// A stop string came.
+    StopString,
+    /// `max_tokens` were reached.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// The callback said so.
+    Stopped,
+}
+
+/// A finished answer's figures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Finished {
+    /// Why it ended.
+    pub reason: Reason,
+    /// Tokens of the prompt.
+    pub n_prompt: usize,
+    /// Of these, how many were in the cache.
+    pub n_reused: usize,
+    /// Tokens drawn, an end token included.
+    pub n_generated: usize,
+    /// From the start to the first token.
+    pub prefill_ms: f64,
+    /// From the first token to the end.
+    pub decode_ms: f64,
+}
+
+impl Engine {
+    /// Opens the files (see [`Checkpoint::open`]) and brings the weights in. `on_progress` may break.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files or the device; [`Error::Stopped`] when `on_progress` breaks.
+    pub async fn load(
+        files: Vec<Source>,
+        options: &LoadOptions,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        let checkpoint = Checkpoint::open(files).await?;
+        let context = options
+            .context
+            .unwrap_or(DEFAULT_CONTEXT)
+            .clamp(1, checkpoint.max_context);
+        let mut device = Device::choose(options.backend).await?;
+        let mut backend = device.backend(&checkpoint, context).await?;
+        let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
+        loader::load(
+            &checkpoint.sources,
+            &checkpoint.jobs,
+            &mut upload,
+            on_progress,
+        )
+        .await?;
+        backend.settle().await?;
+        let info = Info {
+            name: checkpoint.name.clone(),
+            architecture: checkpoint.architecture.clone(),
+            n_parameters: checkpoint.n_parameters(),
+            weight_bytes: checkpoint.weight_bytes(),
+            context,
+            max_context: checkpoint.max_context,
+            backend: device.describe(),
+            backend_reason: device.reason.take(),
+            has_template: checkpoint.template.is_some(),
+            dispatches_per_token: backend.dispatches_per_token(),
+        };
+        let session = Session::new(backend, context, checkpoint.program.vocab());
+        Ok(Self {
+            session,
+            tokenizer: checkpoint.tokenizer,
+            template: checkpoint.template,
+            info,
+        })
+    }
+
+    /// What was loaded, and where it runs.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The session, for figures and tests.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The tokens of a prompt, as the model wants them.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when the model has no chat template or it refuses the messages;
+    /// [`Error::Tokenizer`].
+    pub fn tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        match (prompt, &self.template) {
+            (Prompt::Text(text), _) => self.tokenizer.encode(text, false),
+            (Prompt::Chat(messages), Some(template)) => self
+                .tokenizer
+                .encode(&template.render(messages, true)?, true),
+            (Prompt::Chat(_), None) => Err(Error::Template(
+                "this is a base model without one; it continues a text instead of chatting".into(),
+            )),
+        }
+    }
+
+    /// Answers. Text comes through `on_event` as soon as it is sure; a break stops after the token and
+    /// keeps the text and the cache.
+    ///
+    /// # Errors
+    /// As [`Engine::tokens`] and [`Session::run`].
+    pub async fn generate(
+        &mut self,
+        prompt: &Prompt,
+        generation: &Generation,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Finished> {
+        let tokens = self.tokens(prompt)?;
+        let is_continuation = matches!(prompt, Prompt::Text(_));
+        let trims_space = self.tokenizer.begins_with_space() && !is_continuation;
+        let mut stream = TokenStream::new(&generation.stop, trims_space);
+        let mut reason = None;
+        let tokenizer = &self.tokenizer;
+        let mut on_tick = |tick| {
+            let token = match tick {
+                Tick::Prefill { done, total } => return on_event(Event::Prefill { done, total }),
+                Tick::Token(token) => token,
+            };
+            if tokenizer.eos_ids().contains(&token) {
+                reason = Some(Reason::EndOfText);
+                return ControlFlow::Break(());
+            }
+            let text = stream.push(&tokenizer.token_bytes(token));
+            // An empty text asks all the same whether to stop.
+            if on_event(Event::Text(text)).is_break() {
+                return ControlFlow::Break(());
+            }
+            if stream.stopped() {
+                reason = Some(Reason::StopString);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
+        let run = self
+            .session
+            .run(
+                &tokens,
+                &generation.sampling,
+                generation.max_tokens,
+                &mut on_tick,
+            )
+            .await?;
+        let rest = stream.finish();
+        if !rest.is_empty() {
+            // The answer is over: whether the caller wants more does not matter.
+            let _ = on_event(Event::Text(rest));
+        }
+        Ok(finished(run, reason, tokens.len()))
+    }
+}
+
+fn finished(run: Run, reason: Option<Reason>, n_prompt: usize) -> Finished {
+    let reason = reason.unwrap_or(match run.end {
+        End::Broken => Reason::Stopped,
+        End::Length => Reason::Length,
+        End::ContextFull => Reason::ContextFull,
+    });
+    let Run {
+        n_reused,
+        n_generated,
+        prefill_ms,
+        decode_ms,
+        ..
+    } = run;
+    Finished {
+        reason,
+        n_prompt,
+        n_reused,
+        n_generated,
+        prefill_ms,
+        decode_ms,
+    }
+}
+
+/// The device that was chosen, and why.
+struct Device {
+    gpu: Option<Gpu>,
+    reason: Option<String>,
+}
+
+impl Device {
+    async fn choose(choice: BackendChoice) -> Result<Self> {
+        let cpu = |reason| Self { gpu: None, reason };
+        match choice {
+            BackendChoice::Cpu => Ok(cpu(None)),
+            BackendChoice::Gpu => Ok(Self {
+                gpu: Some(Gpu::new().await?),
+                reason: None,
+            }),
+            BackendChoice::Auto => Ok(match Gpu::new().await {
+                Ok(gpu) if gpu.is_software() => cpu(Some(format!(
+                    "{} is software and slower than the CPU backend",
+                    gpu.describe()
+                ))),
+                Ok(gpu) => Self {
+                    gpu: Some(gpu),
+                    reason: None,
+                },
+                Err(error) => cpu(Some(error.to_string())),
+            }),
+        }
+    }
+
+    async fn backend(&self, checkpoint: &Checkpoint, context: usize) -> Result<Backend> {
+        let weights: Vec<WeightInfo> = checkpoint.jobs.iter().map(|job| job.info.clone()).collect();
+        let program = &checkpoint.program;
+        Ok(match &self.gpu {
+            None => Backend::Cpu(Box::new(CpuBackend::new(program, &weights, context)?)),
+            Some(gpu) => Backend::Gpu(Box::new(
+                GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,
+            )),
+        })
+    }
+
+    fn describe(&self) -> String {
+        match &self.gpu {
+            Some(gpu) => gpu.describe(),
+            None if cfg!(target_arch = "wasm32") => "CPU · wasm simd128".into(),
+            None => "CPU".into(),
+        }
+    }
+}

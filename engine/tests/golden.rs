@@ -1,0 +1,77 @@
+//! Logits and texts against references that share no code with the engine (tools/golden.py).
+
+#[path = "common/models.rs"]
+mod models;
+
+use engine::{BackendChoice, sampler::Sampling};
+use models::{Sequence, load, sequences, tiny_checkpoints};
+
+/// Transformers' logits on tiny random Llama checkpoints: every position, both backends.
+#[test]
+fn tiny_checkpoints_give_the_logits_of_transformers() {
+    for stem in tiny_checkpoints() {
+        for (choice, bound) in [
+            (BackendChoice::Cpu, Bound::MaxRelative(1e-4)),
+            (BackendChoice::Gpu, Bound::Nmse(1e-6)),
+        ] {
+            let mut engine = load(&stem, choice);
+            let backend = engine.session().backend();
+            for Sequence { ids, logits } in sequences(&stem) {
+                let vocab = logits.len() / ids.len();
+                backend.begin(&Sampling::greedy(), &vec![0; vocab.div_ceil(32)]);
+                for (pos, id) in ids.iter().enumerate() {
+                    backend.prefill(pos, &[*id], true).unwrap();
+                    let got = pollster::block_on(backend.logits()).unwrap();
+                    backend.discard();
+                    bound.check(
+                        &got,
+                        &logits[pos * vocab..][..vocab],
+                        &format!("{stem} {choice:?} position {pos}"),
+                    );
+                }
+                // The same, all at once: the last position's logits.
+                for (i, chunk) in ids.chunks(backend.chunk()).enumerate() {
+                    backend.prefill(i * backend.chunk(), chunk, true).unwrap();
+                }
+                let got = pollster::block_on(backend.logits()).unwrap();
+                backend.discard();
+                bound.check(
+                    &got,
+                    &logits[logits.len() - vocab..],
+                    &format!("{stem} {choice:?} prefill"),
+                );
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    /// Largest difference over the largest logit.
+    MaxRelative(f32),
+    /// Mean squared error over the mean square.
+    Nmse(f64),
+}
+
+impl Bound {
+    fn check(self, got: &[f32], want: &[f32], what: &str) {
+        assert_eq!(got.len(), want.len(), "{what}");
+        match self {
+            Bound::MaxRelative(bound) => {
+                let scale = want.iter().fold(0f32, |m, w| m.max(w.abs()));
+                let error = got
+                    .iter()
+                    .zip(want)
+                    .fold(0f32, |m, (g, w)| m.max((g - w).abs()))
+                    / scale;
+                assert!(error <= bound, "{what}: relative error {error:e}");
+            }
+            Bound::Nmse(bound) => {
+                let square = |x: f32| f64::from(x) * f64::from(x);
+                let error: f64 = got.iter().zip(want).map(|(g, w)| square(g - w)).sum();
+                let norm: f64 = want.iter().map(|w| square(*w)).sum();
+                assert!(error <= bound * norm, "{what}: NMSE {:e}", error / norm);
+            }
+        }
+    }
+}

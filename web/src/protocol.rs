@@ -1,0 +1,318 @@
+//! What the page and the worker say to each other: JSON by `postMessage`.
+//!
+//! A request travels as the array `[json, File…]`, an event as one string. Every job that the page
+//! starts has a [`JobId`]; events carry it back, so that what an abandoned job still says is dropped.
+
+use serde::{Deserialize, Serialize};
+
+/// Numbers the page's jobs, upwards from 1.
+pub type JobId = u32;
+
+/// Both programs come from one package; a page that meets a worker of another version says so.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Page → worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Read `models/catalog.json` and look up which of its models are stored on this device.
+    Catalog,
+    /// Fetch the model if needed, and get it ready. Replaces the one that is loaded.
+    Load {
+        /// The job's number.
+        id: JobId,
+        /// What to load.
+        model: ModelRef,
+        /// What runs it.
+        backend: BackendChoice,
+        /// Context length in tokens.
+        context: u32,
+    },
+    /// Answer a conversation.
+    Generate {
+        /// The job's number.
+        id: JobId,
+        /// The conversation, oldest first, ending with the question.
+        messages: Vec<Turn>,
+        /// How to draw tokens.
+        sampling: Sampling,
+        /// At most this many tokens.
+        max_tokens: u32,
+    },
+    /// Give up every job up to this one, finished or not; what was generated or downloaded stays.
+    Stop {
+        /// The last job to stop.
+        id: JobId,
+    },
+    /// Let go of the model and its memory.
+    Unload,
+    /// Delete the models that are stored on this device.
+    Forget,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ModelRef {
+    /// One GGUF file on the web; kept on this device after the first download.
+    Remote(Remote),
+    /// Files that the visitor picked: one GGUF, or a safetensors folder's. They travel beside the request.
+    Local {
+        /// What to call the model while it loads.
+        name: String,
+        /// Bytes of all files.
+        bytes: u64,
+    },
+}
+
+/// A model on the web.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// Short name for `?model=` and settings.
+    pub id: String,
+    /// What the page calls it.
+    pub name: String,
+    /// Address, relative to the page or absolute.
+    pub url: String,
+    /// Size, where known.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// Hexadecimal SHA-256 of the file, where known.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// SPDX licence name, where known.
+    #[serde(default)]
+    pub licence: Option<String>,
+}
+
+impl ModelRef {
+    /// What to call the model while it loads.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Remote(remote) => &remote.name,
+            Self::Local { name, .. } => name,
+        }
+    }
+}
+
+/// What runs the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// WebGPU where there is a hardware adapter, the CPU otherwise.
+    #[default]
+    Auto,
+    /// The CPU (wasm).
+    Cpu,
+    /// WebGPU, a software adapter too.
+    Gpu,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// What was said.
+    pub content: String,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Instructions for the whole conversation.
+    System,
+    /// The visitor.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// How tokens are drawn; the engine's `Sampling` as the page sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 always picks the most likely token.
+    pub temperature: f32,
+    /// Keep the k most likely tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the most likely tokens until their probabilities sum to this; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least this fraction as likely as the most likely one; 0 keeps all.
+    pub min_p: f32,
+    /// How much tokens that already occurred are held back; 1 is off.
+    pub repetition_penalty: f32,
+    /// The same seed, settings and conversation give the same answer; `None` draws a new one.
+    pub seed: Option<u32>,
+}
+
+/// Worker → page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The worker is there and listens.
+    Hello {
+        /// Its [`BUILD`].
+        build: String,
+    },
+    /// The models that can be had.
+    Catalog {
+        /// In the order of the catalog.
+        models: Vec<Offer>,
+    },
+    /// The catalog could not be read; files can still be opened.
+    NoCatalog {
+        /// A sentence.
+        message: String,
+    },
+    /// A load goes on.
+    Progress {
+        /// The job.
+        id: JobId,
+        /// What is being done.
+        phase: Phase,
+        /// Bytes so far.
+        done_bytes: u64,
+        /// Bytes in all, where known.
+        total_bytes: Option<u64>,
+    },
+    /// Something worth knowing about a load that goes on.
+    Note {
+        /// The job.
+        id: JobId,
+        /// A sentence.
+        text: String,
+    },
+    /// The model can answer.
+    Ready {
+        /// The job.
+        id: JobId,
+        /// What was loaded.
+        info: Info,
+    },
+    /// The question is being read.
+    Prefill {
+        /// The job.
+        id: JobId,
+        /// Tokens read so far.
+        done: u32,
+        /// Tokens to read.
+        total: u32,
+    },
+    /// A piece of the answer.
+    Token {
+        /// The job.
+        id: JobId,
+        /// The text that came.
+        text: String,
+    },
+    /// The answer is whole, or was stopped.
+    Done {
+        /// The job.
+        id: JobId,
+        /// Why it ended.
+        reason: Reason,
+        /// Its figures.
+        stats: Stats,
+    },
+    /// A load was given up, as asked.
+    Stopped {
+        /// The job.
+        id: JobId,
+    },
+    /// A job failed.
+    Failed {
+        /// The job.
+        id: JobId,
+        /// What is wrong, where, and what to do.
+        message: String,
+        /// Whether the worker still holds a model that works.
+        model_usable: bool,
+    },
+    /// The worker broke and cannot go on; the page starts another.
+    Crashed {
+        /// What it said at the end.
+        message: String,
+    },
+}
+
+/// A model that the page offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The model.
+    pub model: Remote,
+    /// It is on this device: loading it needs no network.
+    pub stored: bool,
+}
+
+/// Steps of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// From the network.
+    Downloading,
+    /// The checksum of what was downloaded.
+    Checking,
+    /// Weights into the backend's memory.
+    Loading,
+    /// The backend's programs, and a first run.
+    Preparing,
+}
+
+/// A loaded model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// The model's own name.
+    pub name: String,
+    /// Its architecture.
+    pub architecture: String,
+    /// Number of weights.
+    pub n_parameters: u64,
+    /// Their size, packed.
+    pub weight_bytes: u64,
+    /// Context length in tokens.
+    pub context: u32,
+    /// The longest that the model was made for.
+    pub max_context: u32,
+    /// "WebGPU · …" or "CPU · …".
+    pub backend: String,
+    /// Whether it can chat: it has a chat template.
+    pub has_template: bool,
+    /// GPU dispatches per generated token.
+    pub dispatches_per_token: Option<u32>,
+    /// The worker's wasm memory.
+    pub memory_bytes: u64,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// The model was done.
+    EndOfText,
+    /// The most tokens that the settings allow.
+    Length,
+    /// No room in the context.
+    ContextFull,
+    /// The visitor stopped it.
+    Stopped,
+}
+
+/// Figures of one answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Tokens of the conversation.
+    pub n_prompt: u32,
+    /// Those of them that were still in the cache.
+    pub n_reused: u32,
+    /// Tokens of the answer.
+    pub n_generated: u32,
+    /// Time to read the rest of the conversation.
+    pub prefill_ms: f64,
+    /// Time to write the answer.
+    pub decode_ms: f64,
+    /// The worker's wasm memory.
+    pub memory_bytes: u64,
+}
+
+impl Stats {
+    /// Tokens of the answer per second.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        (self.n_generated > 1 && self.decode_ms > 0.0)
+            .then(|| f64::from(self.n_generated) * 1e3 / self.decode_ms)
+    }
+}

@@ -1,0 +1,165 @@
+//! What the visitor can set, kept between visits.
+
+use crate::protocol::{BackendChoice, Sampling};
+use serde::{Deserialize, Serialize};
+
+/// The settings sheet's content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Longest answer in tokens.
+    pub max_tokens: u32,
+    /// Context length in tokens.
+    pub context: u32,
+    /// Instructions that stand before every conversation; blank for none.
+    pub system_prompt: String,
+    /// What runs the model.
+    pub backend: BackendChoice,
+}
+
+impl Default for Settings {
+    /// Mild randomness, which suits models of a few hundred million weights.
+    fn default() -> Self {
+        Self {
+            sampling: Sampling {
+                temperature: 0.3,
+                top_k: 40,
+                top_p: 0.9,
+                min_p: 0.05,
+                repetition_penalty: 1.1,
+                seed: None,
+            },
+            max_tokens: 512,
+            context: 2048,
+            system_prompt: String::new(),
+            backend: BackendChoice::Auto,
+        }
+    }
+}
+
+impl Settings {
+    /// Longest answer that can be asked for, and the longest context, in tokens.
+    pub const MAX_TOKENS: u32 = 32_768;
+    /// Shortest context that can hold a conversation.
+    pub const MIN_CONTEXT: u32 = 64;
+
+    /// From what was stored; anything unreadable or out of range falls back to its default.
+    pub fn from_json(json: &str) -> Self {
+        serde_json::from_str::<Self>(json)
+            .unwrap_or_default()
+            .in_range()
+    }
+
+    /// For storing.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("settings are plain data")
+    }
+
+    /// Each value within what the engine accepts.
+    pub fn in_range(mut self) -> Self {
+        let default = Self::default();
+        let s = &mut self.sampling;
+        let d = default.sampling;
+        let within = |x: f32, low: f32, high: f32, default: f32| {
+            if x.is_finite() {
+                x.clamp(low, high)
+            } else {
+                default
+            }
+        };
+        s.temperature = within(s.temperature, 0.0, 2.0, d.temperature);
+        s.top_k = s.top_k.min(1000);
+        s.top_p = within(s.top_p, 0.05, 1.0, d.top_p);
+        s.min_p = within(s.min_p, 0.0, 0.5, d.min_p);
+        s.repetition_penalty = within(s.repetition_penalty, 1.0, 2.0, d.repetition_penalty);
+        self.max_tokens = self.max_tokens.clamp(1, Self::MAX_TOKENS);
+        self.context = self.context.clamp(Self::MIN_CONTEXT, Self::MAX_TOKENS);
+        self
+    }
+
+    /// Whether a loaded model has to be loaded anew to follow `self` after `before`.
+    pub fn needs_reload_after(&self, before: &Self) -> bool {
+        self.backend != before.backend || self.context != before.context
+    }
+}
+
+/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL&autoload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// Overrides the settings for this visit.
+    pub backend: Option<BackendChoice>,
+    /// A model of the catalog, or the address of a GGUF file.
+    pub model: Option<String>,
+    /// Load without being asked.
+    pub autoload: bool,
+}
+
+impl Launch {
+    /// From one parameter of the query; unknown ones are ignored.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        match (name, value) {
+            ("backend", "cpu") => self.backend = Some(BackendChoice::Cpu),
+            ("backend", "gpu" | "webgpu") => self.backend = Some(BackendChoice::Gpu),
+            ("backend", "auto") => self.backend = Some(BackendChoice::Auto),
+            ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
+            ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
+            _ => {}
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_storing() {
+        let settings = Settings {
+            system_prompt: "Be \"brief\".\n".into(),
+            max_tokens: 7,
+            ..Settings::default()
+        };
+        assert_eq!(Settings::from_json(&settings.to_json()), settings);
+    }
+
+    #[test]
+    fn unreadable_settings_become_the_defaults() {
+        for json in ["", "null", "{\"sampling\":3}", "[1"] {
+            assert_eq!(Settings::from_json(json), Settings::default(), "{json}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_brought_back() {
+        let mut wild = Settings {
+            max_tokens: 0,
+            context: u32::MAX,
+            ..Settings::default()
+        };
+        wild.sampling.temperature = f32::NAN;
+        wild.sampling.top_p = -1.0;
+        let tame = wild.in_range();
+        assert_eq!((tame.max_tokens, tame.context), (1, Settings::MAX_TOKENS));
+        assert_eq!(
+            tame.sampling.temperature,
+            Settings::default().sampling.temperature
+        );
+        assert_eq!(tame.sampling.top_p, 0.05);
+    }
+
+    #[test]
+    fn the_address_sets_backend_model_and_autoload() {
+        let launch = Launch::default()
+            .with("backend", "cpu")
+            .with("model", "a/b.gguf")
+            .with("autoload", "")
+            .with("utm", "x");
+        assert_eq!(launch.backend, Some(BackendChoice::Cpu));
+        assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
+        assert!(launch.autoload);
+        assert_eq!(Launch::default().with("backend", "tpu"), Launch::default());
+    }
+}

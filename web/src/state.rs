@@ -1,0 +1,504 @@
+//! The whole state of the page, as a reducer: what the visitor does and what the worker says go in,
+//! what is to be done comes out. No DOM, no clock, no storage: tests run on any machine.
+
+mod load;
+#[cfg(test)]
+mod tests;
+
+use crate::protocol::{
+    Event, Info, JobId, ModelRef, Offer, Reason, Remote, Request, Role, Stats, Turn,
+};
+use crate::settings::{Launch, Settings};
+pub use load::Loading;
+
+/// The page's state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chat {
+    /// What the visitor set.
+    pub settings: Settings,
+    /// Which models are offered.
+    pub offers: Offers,
+    /// Where the model stands.
+    pub model: Model,
+    /// The transcript, oldest first.
+    pub messages: Vec<Message>,
+    /// The answer that is being written: the last message.
+    pub answer: Option<Answer>,
+    /// What went wrong last, until it is put right or dismissed.
+    pub banner: Option<Banner>,
+    /// The status line's figures.
+    pub figures: Figures,
+    /// What the address asked for.
+    launch: Launch,
+    /// The model that was asked for last: what "again" means.
+    wanted: Option<ModelRef>,
+    last_job: JobId,
+    last_key: u32,
+}
+
+/// What the catalog says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Offers {
+    /// Nothing yet.
+    Asking,
+    /// These can be loaded.
+    Known(Vec<Offer>),
+    /// It cannot be read; the sentence says why.
+    Unknown(String),
+}
+
+/// Where the model stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Model {
+    /// None.
+    Absent,
+    /// On its way.
+    Loading(Loading),
+    /// Ready to answer.
+    Ready(Info),
+}
+
+/// One message of the transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Tells messages apart, for as long as the page lives.
+    pub key: u32,
+    /// Who speaks.
+    pub role: Role,
+    /// What was said so far.
+    pub text: String,
+    /// How the answer ended: `None` for questions and while it is written.
+    pub end: Option<Ending>,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As the engine says.
+    Reason(Reason),
+    /// By an error; the banner says which.
+    Failed,
+}
+
+/// An answer that is being written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The job.
+    pub id: JobId,
+    /// The message that grows.
+    pub key: u32,
+    /// The visitor pressed stop.
+    pub stopping: bool,
+    /// Tokens of the question read, of how many.
+    pub prefill: Option<(u32, u32)>,
+    started_ms: f64,
+    first_ms: Option<f64>,
+    pieces: u32,
+}
+
+/// The status line's figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// Of the current or last answer.
+    pub tokens_per_second: Option<f64>,
+    /// From sending the question to the first text.
+    pub first_token_ms: Option<f64>,
+    /// Tokens of the conversation, as of the last answer.
+    pub context_used: Option<u32>,
+    /// The engine's figures of the last answer.
+    pub last: Option<Stats>,
+}
+
+/// A sentence about what went wrong, and what can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Banner {
+    /// The sentence.
+    pub text: String,
+    /// Buttons.
+    pub remedies: Vec<Remedy>,
+}
+
+/// What a banner offers to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// Load the same model again.
+    LoadAgain,
+    /// Answer the last question again.
+    AnswerAgain,
+    /// Load the same model on the CPU.
+    UseCpu,
+    /// Load the page again.
+    ReloadPage,
+}
+
+/// What the visitor does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// The page is there.
+    Start,
+    /// Load this model.
+    Load(ModelRef),
+    /// Give up loading.
+    CancelLoad,
+    /// Ask.
+    Submit(String),
+    /// End the answer.
+    Stop,
+    /// Throw the last answer away and write another.
+    AnswerAgain,
+    /// Take a question back into the composer; what follows it goes.
+    Edit(u32),
+    /// Empty the transcript.
+    NewChat,
+    /// The settings changed.
+    Settings(Settings),
+    /// A banner's button.
+    Remedy(Remedy),
+    /// Close the banner.
+    Dismiss,
+    /// Something the page itself could not do.
+    Complain(String),
+    /// Delete the stored models.
+    Forget,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Tell the worker; start one if there is none.
+    Send(Request),
+    /// End the worker: it is of no more use.
+    DropWorker,
+    /// Put this text into the composer.
+    Draft(String),
+    /// The question was taken: empty the composer.
+    ClearDraft,
+    /// Store the settings.
+    SaveSettings,
+    /// Load the page again.
+    ReloadPage,
+}
+
+impl Chat {
+    /// A page that was just opened.
+    pub fn new(mut settings: Settings, launch: Launch) -> Self {
+        if let Some(backend) = launch.backend {
+            settings.backend = backend;
+        }
+        Self {
+            settings,
+            offers: Offers::Asking,
+            model: Model::Absent,
+            messages: Vec::new(),
+            answer: None,
+            banner: None,
+            figures: Figures::default(),
+            launch,
+            wanted: None,
+            last_job: 0,
+            last_key: 0,
+        }
+    }
+
+    /// Takes in what the visitor did at `now_ms`.
+    pub fn act(&mut self, action: Action, now_ms: f64) -> Vec<Command> {
+        match action {
+            Action::Start => vec![Command::Send(Request::Catalog)],
+            Action::Load(model) => self.load(model, now_ms),
+            Action::CancelLoad => self.cancel_load(),
+            Action::Submit(text) => self.submit(text, now_ms),
+            Action::Stop => self.stop(),
+            Action::AnswerAgain => self.answer_again(now_ms),
+            Action::Edit(key) => self.edit(key),
+            Action::NewChat => self.new_chat(),
+            Action::Settings(settings) => self.set(settings, now_ms),
+            Action::Remedy(remedy) => self.remedy(remedy, now_ms),
+            Action::Dismiss => {
+                self.banner = None;
+                vec![]
+            }
+            Action::Complain(text) => {
+                self.banner = Some(Banner {
+                    text,
+                    remedies: vec![],
+                });
+                vec![]
+            }
+            Action::Forget => vec![
+                Command::Send(Request::Forget),
+                Command::Send(Request::Catalog),
+            ],
+        }
+    }
+
+    /// Takes in what the worker said at `now_ms`. Events of abandoned jobs change nothing.
+    pub fn apply(&mut self, event: Event, now_ms: f64) -> Vec<Command> {
+        match event {
+            Event::Hello { build } => self.hello(&build),
+            Event::Catalog { models } => return self.offer(models, now_ms),
+            Event::NoCatalog { message } => return self.no_catalog(message, now_ms),
+            Event::Progress {
+                id,
+                phase,
+                done_bytes,
+                total_bytes,
+            } => {
+                if let Some(loading) = self.loading(id) {
+                    loading.progress(phase, done_bytes, total_bytes, now_ms);
+                }
+            }
+            Event::Note { id, text } => {
+                if let Some(loading) = self.loading(id) {
+                    loading.note = Some(text);
+                }
+            }
+            Event::Ready { id, info } => {
+                if self.loading(id).is_some() {
+                    self.model = Model::Ready(info);
+                    self.banner = None;
+                    self.mark_stored();
+                }
+            }
+            Event::Stopped { id } => {
+                if self.loading(id).is_some() {
+                    self.model = Model::Absent;
+                }
+            }
+            Event::Prefill { id, done, total } => {
+                if let Some(answer) = self.answering(id) {
+                    answer.prefill = Some((done, total));
+                }
+            }
+            Event::Token { id, text } => self.token(id, &text, now_ms),
+            Event::Done { id, reason, stats } => self.done(id, reason, stats),
+            Event::Failed {
+                id,
+                message,
+                model_usable,
+            } => self.failed(id, message, model_usable),
+            Event::Crashed { message } => return self.crashed(&message),
+        }
+        vec![]
+    }
+
+    /// The text of a message.
+    pub fn text(&self, key: u32) -> Option<&str> {
+        self.messages
+            .iter()
+            .find(|m| m.key == key)
+            .map(|m| m.text.as_str())
+    }
+
+    /// Why a question cannot be asked now; `None` if it can.
+    pub fn why_not_ask(&self) -> Option<&'static str> {
+        match (&self.model, &self.answer) {
+            (Model::Absent, _) => Some("Load a model to start; your text stays here."),
+            (Model::Loading(_), _) => Some("The model is loading; your text stays here."),
+            (Model::Ready(_), Some(_)) => Some("An answer is being written."),
+            (Model::Ready(_), None) => None,
+        }
+    }
+
+    fn answering(&mut self, id: JobId) -> Option<&mut Answer> {
+        self.answer.as_mut().filter(|a| a.id == id)
+    }
+
+    fn next_job(&mut self) -> JobId {
+        self.last_job += 1;
+        self.last_job
+    }
+
+    fn push(&mut self, role: Role, text: String) -> u32 {
+        self.last_key += 1;
+        self.messages.push(Message {
+            key: self.last_key,
+            role,
+            text,
+            end: None,
+        });
+        self.last_key
+    }
+
+    fn submit(&mut self, text: String, now_ms: f64) -> Vec<Command> {
+        if text.trim().is_empty() || self.why_not_ask().is_some() {
+            return vec![];
+        }
+        self.push(Role::User, text.trim_end().to_owned());
+        let mut commands = vec![Command::ClearDraft];
+        commands.extend(self.generate(now_ms));
+        commands
+    }
+
+    /// Asks for an answer to the transcript as it stands.
+    fn generate(&mut self, now_ms: f64) -> Vec<Command> {
+        let id = self.next_job();
+        let messages = self.turns();
+        let key = self.push(Role::Assistant, String::new());
+        self.banner = None;
+        self.figures.tokens_per_second = None;
+        self.figures.first_token_ms = None;
+        self.answer = Some(Answer {
+            id,
+            key,
+            stopping: false,
+            prefill: None,
+            started_ms: now_ms,
+            first_ms: None,
+            pieces: 0,
+        });
+        vec![Command::Send(Request::Generate {
+            id,
+            messages,
+            sampling: self.settings.sampling,
+            max_tokens: self.settings.max_tokens,
+        })]
+    }
+
+    /// The conversation as the model reads it.
+    fn turns(&self) -> Vec<Turn> {
+        let system = self.settings.system_prompt.trim();
+        let system = (!system.is_empty()).then(|| Turn {
+            role: Role::System,
+            content: system.to_owned(),
+        });
+        let said = self.messages.iter().filter(|m| !m.text.is_empty());
+        system
+            .into_iter()
+            .chain(said.map(|m| Turn {
+                role: m.role,
+                content: m.text.clone(),
+            }))
+            .collect()
+    }
+
+    fn stop(&mut self) -> Vec<Command> {
+        let Some(answer) = &mut self.answer else {
+            return vec![];
+        };
+        answer.stopping = true;
+        vec![Command::Send(Request::Stop { id: answer.id })]
+    }
+
+    fn answer_again(&mut self, now_ms: f64) -> Vec<Command> {
+        if self.why_not_ask().is_some() {
+            return vec![];
+        }
+        if self
+            .messages
+            .last()
+            .is_some_and(|m| m.role == Role::Assistant)
+        {
+            self.messages.pop();
+        }
+        if self.messages.last().is_none_or(|m| m.role != Role::User) {
+            return vec![];
+        }
+        self.generate(now_ms)
+    }
+
+    fn edit(&mut self, key: u32) -> Vec<Command> {
+        let Some(at) = self
+            .messages
+            .iter()
+            .position(|m| m.key == key && m.role == Role::User)
+        else {
+            return vec![];
+        };
+        let commands = self.abandon_answer();
+        let text = self.messages.swap_remove(at).text;
+        self.messages.truncate(at);
+        self.banner = None;
+        commands.into_iter().chain([Command::Draft(text)]).collect()
+    }
+
+    fn new_chat(&mut self) -> Vec<Command> {
+        let commands = self.abandon_answer();
+        self.messages.clear();
+        self.banner = None;
+        self.figures = Figures::default();
+        commands
+    }
+
+    /// Stops listening to the answer that is being written; its text stays.
+    fn abandon_answer(&mut self) -> Vec<Command> {
+        let Some(id) = self.answer.as_ref().map(|a| a.id) else {
+            return vec![];
+        };
+        self.finish(Ending::Reason(Reason::Stopped));
+        vec![Command::Send(Request::Stop { id })]
+    }
+
+    fn token(&mut self, id: JobId, text: &str, now_ms: f64) {
+        let Some(answer) = self.answering(id) else {
+            return;
+        };
+        answer.pieces += 1;
+        answer.prefill = None;
+        let first_ms = *answer.first_ms.get_or_insert(now_ms);
+        let (key, pieces, started_ms) = (answer.key, answer.pieces, answer.started_ms);
+        self.figures.first_token_ms = Some(first_ms - started_ms);
+        // The pieces after the first, over the time that they took: close to tokens, till the engine counts.
+        if pieces > 4 && now_ms > first_ms {
+            self.figures.tokens_per_second =
+                Some(f64::from(pieces - 1) * 1e3 / (now_ms - first_ms));
+        }
+        if let Some(message) = self.messages.iter_mut().find(|m| m.key == key) {
+            message.text += text;
+        }
+    }
+
+    fn done(&mut self, id: JobId, reason: Reason, stats: Stats) {
+        if self.answering(id).is_none() {
+            return;
+        }
+        self.figures.tokens_per_second =
+            stats.tokens_per_second().or(self.figures.tokens_per_second);
+        self.figures.context_used = Some(stats.n_prompt + stats.n_generated);
+        self.figures.last = Some(stats);
+        self.finish(Ending::Reason(reason));
+    }
+
+    /// The answer is over. One without text leaves nothing behind when it was stopped or failed.
+    fn finish(&mut self, end: Ending) {
+        let Some(answer) = self.answer.take() else {
+            return;
+        };
+        let Some(at) = self.messages.iter().position(|m| m.key == answer.key) else {
+            return;
+        };
+        let kept = matches!(end, Ending::Reason(r) if r != Reason::Stopped);
+        if self.messages[at].text.is_empty() && !kept {
+            self.messages.remove(at);
+        } else {
+            self.messages[at].end = Some(end);
+        }
+    }
+
+    fn set(&mut self, settings: Settings, now_ms: f64) -> Vec<Command> {
+        let settings = settings.in_range();
+        let reload = settings.needs_reload_after(&self.settings);
+        self.settings = settings;
+        let mut commands = vec![Command::SaveSettings];
+        if reload && self.model != Model::Absent {
+            commands.extend(self.load_again(now_ms));
+        }
+        commands
+    }
+}
+
+/// The name of a model of which only the address is known.
+fn unlisted(url: &str) -> Remote {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let name = path
+        .rsplit('/')
+        .find(|part| !part.is_empty())
+        .unwrap_or(url);
+    Remote {
+        id: url.to_owned(),
+        name: name.strip_suffix(".gguf").unwrap_or(name).to_owned(),
+        url: url.to_owned(),
+        bytes: None,
+        sha256: None,
+        licence: None,
+    }
+}

@@ -1,0 +1,264 @@
+//! The part of the state that concerns getting a model, keeping it, and losing it.
+
+use super::{Banner, Chat, Command, Ending, Model, Offers, Remedy, unlisted};
+use crate::protocol::{BUILD, BackendChoice, JobId, ModelRef, Offer, Phase, Reason, Request};
+use std::collections::VecDeque;
+
+/// A model on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loading {
+    /// The job.
+    pub id: JobId,
+    /// The model's name.
+    pub name: String,
+    /// What is being done.
+    pub phase: Phase,
+    /// Bytes so far.
+    pub done_bytes: u64,
+    /// Bytes in all, where known.
+    pub total_bytes: Option<u64>,
+    /// Something worth knowing.
+    pub note: Option<String>,
+    /// `(ms, bytes)` of the last seconds of this phase.
+    recent: VecDeque<(f64, u64)>,
+}
+
+impl Loading {
+    /// How far back the speed looks.
+    const WINDOW_MS: f64 = 3000.0;
+
+    fn new(id: JobId, model: &ModelRef) -> Self {
+        let (phase, total_bytes) = match model {
+            ModelRef::Remote(remote) => (Phase::Downloading, remote.bytes),
+            ModelRef::Local { bytes, .. } => (Phase::Loading, Some(*bytes)),
+        };
+        Self {
+            id,
+            name: model.name().to_owned(),
+            phase,
+            done_bytes: 0,
+            total_bytes,
+            note: None,
+            recent: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn progress(&mut self, phase: Phase, done: u64, total: Option<u64>, now_ms: f64) {
+        if phase != self.phase {
+            self.recent.clear();
+        }
+        self.phase = phase;
+        self.done_bytes = done;
+        self.total_bytes = total.or(self.total_bytes);
+        self.recent.push_back((now_ms, done));
+        while self
+            .recent
+            .front()
+            .is_some_and(|&(ms, _)| now_ms - ms > Self::WINDOW_MS)
+        {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Share done, 0 to 1, where the whole is known.
+    pub fn fraction(&self) -> Option<f64> {
+        let total = self.total_bytes.filter(|&t| t > 0)?;
+        Some((self.done_bytes as f64 / total as f64).min(1.0))
+    }
+
+    /// Over the last seconds; `None` until there is enough to tell.
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        let (&(t0, b0), &(t1, b1)) = (self.recent.front()?, self.recent.back()?);
+        (t1 - t0 > 250.0 && b1 > b0).then(|| (b1 - b0) as f64 * 1e3 / (t1 - t0))
+    }
+}
+
+impl Chat {
+    /// The load with this job's number, if it is the current one.
+    pub(super) fn loading(&mut self, id: JobId) -> Option<&mut Loading> {
+        match &mut self.model {
+            Model::Loading(loading) if loading.id == id => Some(loading),
+            _ => None,
+        }
+    }
+
+    pub(super) fn load(&mut self, model: ModelRef, now_ms: f64) -> Vec<Command> {
+        self.wanted = Some(model);
+        self.load_again(now_ms)
+    }
+
+    /// Loads what was asked for last, with the settings of now.
+    pub(super) fn load_again(&mut self, _now_ms: f64) -> Vec<Command> {
+        let Some(model) = self.wanted.clone() else {
+            return vec![];
+        };
+        let mut commands = self.abandon_answer();
+        commands.extend(self.cancel_load());
+        let id = self.next_job();
+        self.banner = None;
+        self.model = Model::Loading(Loading::new(id, &model));
+        let (backend, context) = (self.settings.backend, self.settings.context);
+        commands.push(Command::Send(Request::Load {
+            id,
+            model,
+            backend,
+            context,
+        }));
+        commands
+    }
+
+    pub(super) fn cancel_load(&mut self) -> Vec<Command> {
+        let Model::Loading(loading) = &self.model else {
+            return vec![];
+        };
+        let id = loading.id;
+        self.model = Model::Absent;
+        vec![Command::Send(Request::Stop { id })]
+    }
+
+    pub(super) fn hello(&mut self, build: &str) {
+        if build != BUILD {
+            let text = "Thimble was updated while this page was open, or your browser kept an old part of it. Load the page again; your draft stays.";
+            self.banner = Some(Banner {
+                text: text.to_owned(),
+                remedies: vec![Remedy::ReloadPage],
+            });
+        }
+    }
+
+    pub(super) fn offer(&mut self, mut models: Vec<Offer>, now_ms: f64) -> Vec<Command> {
+        let asked = self.launch.model.clone();
+        if let Some(asked) = &asked {
+            let at = models
+                .iter()
+                .position(|o| o.model.id == *asked || o.model.url == *asked);
+            let offer = at.map(|at| models.remove(at));
+            models.insert(
+                0,
+                offer.unwrap_or_else(|| Offer {
+                    model: unlisted(asked),
+                    stored: false,
+                }),
+            );
+        }
+        let first = models.first().cloned();
+        let again = matches!(self.offers, Offers::Known(_));
+        self.offers = Offers::Known(models);
+        // A model that is on this device already costs nobody a download.
+        match first {
+            Some(offer)
+                if !again
+                    && self.model == Model::Absent
+                    && (offer.stored || self.launch.autoload) =>
+            {
+                self.load(ModelRef::Remote(offer.model), now_ms)
+            }
+            _ => vec![],
+        }
+    }
+
+    pub(super) fn no_catalog(&mut self, message: String, now_ms: f64) -> Vec<Command> {
+        if self.launch.model.is_some() {
+            return self.offer(vec![], now_ms);
+        }
+        self.offers = Offers::Unknown(message);
+        vec![]
+    }
+
+    /// After a load from the network the model is on this device (or the note said that it is not).
+    pub(super) fn mark_stored(&mut self) {
+        if let (Offers::Known(offers), Some(ModelRef::Remote(wanted))) =
+            (&mut self.offers, &self.wanted)
+        {
+            for offer in offers.iter_mut().filter(|o| o.model.url == wanted.url) {
+                offer.stored = true;
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, id: JobId, message: String, model_usable: bool) {
+        let of_load = self.loading(id).is_some();
+        let of_answer = self.answering(id).is_some();
+        if !of_load && !of_answer {
+            return;
+        }
+        self.finish(Ending::Failed);
+        let again = if of_answer && model_usable {
+            Remedy::AnswerAgain
+        } else {
+            Remedy::LoadAgain
+        };
+        let mut remedies = vec![again];
+        if !model_usable {
+            self.model = Model::Absent;
+            if self.settings.backend != BackendChoice::Cpu && message.contains("GPU") {
+                remedies.push(Remedy::UseCpu);
+            }
+        }
+        self.banner = Some(Banner {
+            text: sentence(&message),
+            remedies,
+        });
+    }
+
+    pub(super) fn crashed(&mut self, message: &str) -> Vec<Command> {
+        self.finish(Ending::Failed);
+        self.model = Model::Absent;
+        let text = format!(
+            "The engine stopped unexpectedly ({message}). The conversation and your draft are still here."
+        );
+        let remedies = if self.wanted.is_some() {
+            vec![Remedy::LoadAgain]
+        } else {
+            vec![Remedy::ReloadPage]
+        };
+        self.banner = Some(Banner { text, remedies });
+        if self.offers == Offers::Asking {
+            self.offers = Offers::Unknown("The list of models could not be read.".to_owned());
+        }
+        vec![Command::DropWorker]
+    }
+
+    pub(super) fn remedy(&mut self, remedy: Remedy, now_ms: f64) -> Vec<Command> {
+        match remedy {
+            Remedy::LoadAgain => self.load_again(now_ms),
+            Remedy::AnswerAgain => self.answer_again(now_ms),
+            Remedy::UseCpu => {
+                self.settings.backend = BackendChoice::Cpu;
+                self.load_again(now_ms)
+            }
+            Remedy::ReloadPage => vec![Command::ReloadPage],
+        }
+    }
+
+    /// What to say under an answer that did not end by itself.
+    pub fn remark(end: Ending) -> Option<&'static str> {
+        match end {
+            Ending::Reason(Reason::EndOfText) => None,
+            Ending::Reason(Reason::Stopped) => Some("Stopped."),
+            Ending::Reason(Reason::Length) => {
+                Some("Ended at the longest answer that the settings allow.")
+            }
+            Ending::Reason(Reason::ContextFull) => Some(
+                "The context is full. Start a new chat, or raise the context length in the settings.",
+            ),
+            Ending::Failed => Some("Broken off by an error."),
+        }
+    }
+}
+
+/// Begins with a capital, ends with a full stop.
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let mut chars = text.chars();
+    let first: String = chars
+        .next()
+        .map(|c| c.to_uppercase().collect())
+        .unwrap_or_default();
+    let stop = if text.ends_with(['.', '!', '?', '…']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{first}{}{stop}", chars.as_str())
+}

@@ -1,0 +1,526 @@
+use super::*;
+use crate::protocol::{BUILD, BackendChoice, Phase};
+
+fn remote() -> Remote {
+    Remote {
+        id: "tiny".into(),
+        name: "Tiny".into(),
+        url: "models/tiny.gguf".into(),
+        bytes: Some(1000),
+        sha256: None,
+        licence: Some("MIT".into()),
+    }
+}
+
+fn info() -> Info {
+    Info {
+        name: "Tiny".into(),
+        architecture: "llama".into(),
+        n_parameters: 1,
+        weight_bytes: 1,
+        context: 2048,
+        max_context: 8192,
+        backend: "CPU".into(),
+        has_template: true,
+        dispatches_per_token: None,
+        memory_bytes: 0,
+    }
+}
+
+fn fresh() -> Chat {
+    Chat::new(Settings::default(), Launch::default())
+}
+
+/// A chat with a loaded model.
+fn ready() -> Chat {
+    let mut chat = fresh();
+    let commands = chat.act(Action::Load(ModelRef::Remote(remote())), 0.0);
+    let Some(Command::Send(Request::Load { id, .. })) = commands.last() else {
+        panic!("{commands:?}")
+    };
+    chat.apply(
+        Event::Ready {
+            id: *id,
+            info: info(),
+        },
+        0.0,
+    );
+    assert!(matches!(chat.model, Model::Ready(_)));
+    chat
+}
+
+/// Asks, and returns the job's number.
+fn ask(chat: &mut Chat, text: &str, now_ms: f64) -> JobId {
+    let commands = chat.act(Action::Submit(text.into()), now_ms);
+    assert_eq!(commands[0], Command::ClearDraft);
+    let Some(Command::Send(Request::Generate { id, .. })) = commands.last() else {
+        panic!("{commands:?}")
+    };
+    *id
+}
+
+fn token(chat: &mut Chat, id: JobId, text: &str, now_ms: f64) {
+    chat.apply(
+        Event::Token {
+            id,
+            text: text.into(),
+        },
+        now_ms,
+    );
+}
+
+fn transcript(chat: &Chat) -> Vec<(Role, &str)> {
+    chat.messages
+        .iter()
+        .map(|m| (m.role, m.text.as_str()))
+        .collect()
+}
+
+#[test]
+fn an_answer_streams_and_ends_with_figures() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Hi", 1000.0);
+    chat.apply(
+        Event::Prefill {
+            id,
+            done: 3,
+            total: 9,
+        },
+        1100.0,
+    );
+    assert_eq!(chat.answer.as_ref().unwrap().prefill, Some((3, 9)));
+    for i in 0..10 {
+        token(&mut chat, id, "a", 1200.0 + 50.0 * f64::from(i));
+    }
+    assert_eq!(chat.figures.first_token_ms, Some(200.0));
+    assert_eq!(chat.figures.tokens_per_second, Some(20.0));
+    let stats = Stats {
+        n_prompt: 9,
+        n_generated: 10,
+        decode_ms: 400.0,
+        ..Stats::default()
+    };
+    chat.apply(
+        Event::Done {
+            id,
+            reason: Reason::EndOfText,
+            stats,
+        },
+        1800.0,
+    );
+    assert_eq!(
+        transcript(&chat),
+        [(Role::User, "Hi"), (Role::Assistant, "aaaaaaaaaa")]
+    );
+    assert_eq!(chat.figures.context_used, Some(19));
+    assert_eq!(chat.figures.tokens_per_second, Some(25.0));
+    assert_eq!(chat.answer, None);
+    assert_eq!(chat.why_not_ask(), None);
+}
+
+#[test]
+fn the_conversation_and_the_system_prompt_are_sent() {
+    let mut chat = ready();
+    chat.settings.system_prompt = " Be brief. ".into();
+    let id = ask(&mut chat, "One\n", 0.0);
+    token(&mut chat, id, "1", 0.0);
+    chat.apply(
+        Event::Done {
+            id,
+            reason: Reason::EndOfText,
+            stats: Stats::default(),
+        },
+        0.0,
+    );
+    let commands = chat.act(Action::Submit("Two".into()), 0.0);
+    let Command::Send(Request::Generate { messages, .. }) = &commands[1] else {
+        panic!("{commands:?}")
+    };
+    let sent: Vec<_> = messages
+        .iter()
+        .map(|t| (t.role, t.content.as_str()))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            (Role::System, "Be brief."),
+            (Role::User, "One"),
+            (Role::Assistant, "1"),
+            (Role::User, "Two")
+        ]
+    );
+}
+
+#[test]
+fn events_of_abandoned_jobs_change_nothing() {
+    let mut chat = ready();
+    let old = ask(&mut chat, "Old", 0.0);
+    token(&mut chat, old, "old", 0.0);
+    assert_eq!(
+        chat.act(Action::NewChat, 0.0),
+        [Command::Send(Request::Stop { id: old })]
+    );
+    let new = ask(&mut chat, "New", 0.0);
+    let before = chat.clone();
+    token(&mut chat, old, " more", 0.0);
+    chat.apply(
+        Event::Done {
+            id: old,
+            reason: Reason::Stopped,
+            stats: Stats::default(),
+        },
+        0.0,
+    );
+    chat.apply(
+        Event::Failed {
+            id: old,
+            message: "x".into(),
+            model_usable: false,
+        },
+        0.0,
+    );
+    chat.apply(
+        Event::Ready {
+            id: old,
+            info: info(),
+        },
+        0.0,
+    );
+    assert_eq!(chat, before);
+    token(&mut chat, new, "new", 0.0);
+    assert_eq!(
+        transcript(&chat),
+        [(Role::User, "New"), (Role::Assistant, "new")]
+    );
+}
+
+#[test]
+fn stop_keeps_the_text() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Hi", 0.0);
+    token(&mut chat, id, "Hel", 0.0);
+    assert_eq!(
+        chat.act(Action::Stop, 0.0),
+        [Command::Send(Request::Stop { id })]
+    );
+    assert!(chat.answer.as_ref().unwrap().stopping);
+    // What was under way when the button was pressed still counts.
+    token(&mut chat, id, "lo", 0.0);
+    chat.apply(
+        Event::Done {
+            id,
+            reason: Reason::Stopped,
+            stats: Stats::default(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.text(chat.messages[1].key), Some("Hello"));
+    assert_eq!(chat.messages[1].end, Some(Ending::Reason(Reason::Stopped)));
+    assert_eq!(chat.act(Action::Stop, 0.0), []);
+}
+
+#[test]
+fn stop_before_the_first_token_leaves_the_question_to_answer_again() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Hi", 0.0);
+    chat.apply(
+        Event::Done {
+            id,
+            reason: Reason::Stopped,
+            stats: Stats::default(),
+        },
+        0.0,
+    );
+    assert_eq!(transcript(&chat), [(Role::User, "Hi")]);
+    assert!(matches!(
+        chat.act(Action::AnswerAgain, 0.0)[..],
+        [Command::Send(Request::Generate { .. })]
+    ));
+}
+
+#[test]
+fn a_failure_keeps_what_was_typed_and_what_was_generated() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Hi", 0.0);
+    token(&mut chat, id, "Hel", 0.0);
+    chat.apply(
+        Event::Failed {
+            id,
+            message: "the GPU stopped working".into(),
+            model_usable: false,
+        },
+        0.0,
+    );
+    assert_eq!(
+        transcript(&chat),
+        [(Role::User, "Hi"), (Role::Assistant, "Hel")]
+    );
+    assert_eq!(chat.model, Model::Absent);
+    let banner = chat.banner.clone().unwrap();
+    assert_eq!(banner.text, "The GPU stopped working.");
+    assert_eq!(banner.remedies, [Remedy::LoadAgain, Remedy::UseCpu]);
+    // A question that cannot be asked stays in the composer.
+    assert_eq!(chat.act(Action::Submit("more".into()), 0.0), []);
+    let commands = chat.act(Action::Remedy(Remedy::UseCpu), 0.0);
+    assert!(matches!(
+        commands[..],
+        [Command::Send(Request::Load {
+            backend: BackendChoice::Cpu,
+            ..
+        })]
+    ));
+    assert_eq!(transcript(&chat).len(), 2);
+}
+
+#[test]
+fn a_question_that_failed_can_be_tried_again_or_edited() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Too long", 0.0);
+    chat.apply(
+        Event::Failed {
+            id,
+            message: "no room".into(),
+            model_usable: true,
+        },
+        0.0,
+    );
+    assert_eq!(transcript(&chat), [(Role::User, "Too long")]);
+    assert_eq!(
+        chat.banner.as_ref().unwrap().remedies,
+        [Remedy::AnswerAgain]
+    );
+    let again = chat.clone().act(Action::Remedy(Remedy::AnswerAgain), 0.0);
+    assert!(matches!(
+        again[..],
+        [Command::Send(Request::Generate { .. })]
+    ));
+    let key = chat.messages[0].key;
+    assert_eq!(
+        chat.act(Action::Edit(key), 0.0),
+        [Command::Draft("Too long".into())]
+    );
+    assert_eq!((chat.messages.len(), &chat.banner), (0, &None));
+}
+
+#[test]
+fn a_crash_keeps_the_transcript_and_loads_again() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Hi", 0.0);
+    token(&mut chat, id, "Hel", 0.0);
+    assert_eq!(
+        chat.apply(
+            Event::Crashed {
+                message: "boom".into()
+            },
+            0.0
+        ),
+        [Command::DropWorker]
+    );
+    assert_eq!(
+        transcript(&chat),
+        [(Role::User, "Hi"), (Role::Assistant, "Hel")]
+    );
+    assert!(chat.banner.as_ref().unwrap().text.contains("boom"));
+    let commands = chat.act(Action::Remedy(Remedy::LoadAgain), 0.0);
+    assert!(matches!(
+        commands[..],
+        [Command::Send(Request::Load { .. })]
+    ));
+}
+
+#[test]
+fn answering_again_replaces_the_last_answer() {
+    let mut chat = ready();
+    let id = ask(&mut chat, "Hi", 0.0);
+    token(&mut chat, id, "bad", 0.0);
+    assert_eq!(
+        chat.act(Action::AnswerAgain, 0.0),
+        [],
+        "not while one is being written"
+    );
+    chat.apply(
+        Event::Done {
+            id,
+            reason: Reason::EndOfText,
+            stats: Stats::default(),
+        },
+        0.0,
+    );
+    let commands = chat.act(Action::AnswerAgain, 0.0);
+    let [Command::Send(Request::Generate { messages, .. })] = &commands[..] else {
+        panic!("{commands:?}")
+    };
+    assert_eq!(messages.len(), 1);
+    assert_eq!(
+        transcript(&chat),
+        [(Role::User, "Hi"), (Role::Assistant, "")]
+    );
+}
+
+#[test]
+fn blank_text_is_not_asked() {
+    let mut chat = ready();
+    assert_eq!(chat.act(Action::Submit(" \n".into()), 0.0), []);
+    assert!(chat.messages.is_empty());
+}
+
+#[test]
+fn a_load_shows_share_and_speed() {
+    let mut chat = fresh();
+    chat.act(Action::Load(ModelRef::Remote(remote())), 0.0);
+    for i in 0..=10_u32 {
+        let done_bytes = u64::from(i) * 50;
+        let event = Event::Progress {
+            id: 1,
+            phase: Phase::Downloading,
+            done_bytes,
+            total_bytes: None,
+        };
+        chat.apply(event, 1000.0 * f64::from(i));
+    }
+    let Model::Loading(loading) = &chat.model else {
+        panic!()
+    };
+    assert_eq!(loading.fraction(), Some(0.5));
+    assert_eq!(loading.bytes_per_second(), Some(50.0));
+}
+
+#[test]
+fn a_cancelled_load_is_over_at_once() {
+    let mut chat = fresh();
+    chat.act(Action::Load(ModelRef::Remote(remote())), 0.0);
+    assert_eq!(
+        chat.act(Action::CancelLoad, 0.0),
+        [Command::Send(Request::Stop { id: 1 })]
+    );
+    let before = chat.clone();
+    chat.apply(
+        Event::Progress {
+            id: 1,
+            phase: Phase::Loading,
+            done_bytes: 5,
+            total_bytes: None,
+        },
+        0.0,
+    );
+    chat.apply(
+        Event::Ready {
+            id: 1,
+            info: info(),
+        },
+        0.0,
+    );
+    assert_eq!(chat, before);
+    assert_eq!(chat.model, Model::Absent);
+}
+
+#[test]
+fn a_stored_model_loads_by_itself_once() {
+    let offer = |stored| Event::Catalog {
+        models: vec![Offer {
+            model: remote(),
+            stored,
+        }],
+    };
+    let mut chat = fresh();
+    assert_eq!(chat.apply(offer(false), 0.0), []);
+    let mut chat = fresh();
+    assert!(matches!(
+        chat.apply(offer(true), 0.0)[..],
+        [Command::Send(Request::Load { .. })]
+    ));
+    chat.act(Action::CancelLoad, 0.0);
+    assert_eq!(chat.apply(offer(true), 0.0), []);
+}
+
+#[test]
+fn the_address_chooses_model_and_backend() {
+    let launch = Launch::default()
+        .with("model", "../my/model.gguf")
+        .with("autoload", "")
+        .with("backend", "gpu");
+    let mut chat = Chat::new(Settings::default(), launch);
+    let commands = chat.apply(
+        Event::NoCatalog {
+            message: "offline".into(),
+        },
+        0.0,
+    );
+    let [
+        Command::Send(Request::Load {
+            model: ModelRef::Remote(model),
+            backend,
+            ..
+        }),
+    ] = &commands[..]
+    else {
+        panic!("{commands:?}")
+    };
+    assert_eq!(
+        (model.name.as_str(), model.url.as_str()),
+        ("model", "../my/model.gguf")
+    );
+    assert_eq!(*backend, BackendChoice::Gpu);
+}
+
+#[test]
+fn without_a_catalog_the_page_says_so_and_files_still_open() {
+    let mut chat = fresh();
+    chat.apply(
+        Event::NoCatalog {
+            message: "The list is gone.".into(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.offers, Offers::Unknown("The list is gone.".into()));
+    let commands = chat.act(
+        Action::Load(ModelRef::Local {
+            name: "a.gguf".into(),
+            bytes: 9,
+        }),
+        0.0,
+    );
+    assert!(matches!(
+        commands[..],
+        [Command::Send(Request::Load { .. })]
+    ));
+}
+
+#[test]
+fn backend_and_context_load_the_model_again() {
+    let mut chat = ready();
+    let mut settings = chat.settings.clone();
+    settings.sampling.temperature = 1.0;
+    assert_eq!(
+        chat.act(Action::Settings(settings.clone()), 0.0),
+        [Command::SaveSettings]
+    );
+    settings.context = 4096;
+    let commands = chat.act(Action::Settings(settings), 0.0);
+    assert!(matches!(
+        commands[..],
+        [
+            Command::SaveSettings,
+            Command::Send(Request::Load { context: 4096, .. })
+        ]
+    ));
+}
+
+#[test]
+fn a_worker_of_another_version_is_noticed() {
+    let mut chat = fresh();
+    chat.apply(
+        Event::Hello {
+            build: BUILD.into(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.banner, None);
+    chat.apply(
+        Event::Hello {
+            build: "0.0.0-old".into(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.banner.unwrap().remedies, [Remedy::ReloadPage]);
+}

@@ -1,0 +1,235 @@
+//! The settings, in a sheet at the side.
+
+use super::icons::{CLOSE, Icon};
+use super::{Ui, browser, ui};
+use crate::protocol::BackendChoice;
+use crate::settings::Settings;
+use crate::state::{Action, Offers};
+use leptos::html::Dialog;
+use leptos::prelude::*;
+
+#[component]
+pub(super) fn Sheet() -> impl IntoView {
+    let ui = ui();
+    let dialog = NodeRef::<Dialog>::new();
+    Effect::new(move || {
+        let Some(dialog) = dialog.get() else { return };
+        match ui.sheet_open.get() {
+            true if !dialog.open() => {
+                let _ = dialog.show_modal();
+            }
+            false if dialog.open() => dialog.close(),
+            _ => {}
+        }
+    });
+    let on_backdrop = move |event: leptos::ev::MouseEvent| {
+        // The sheet's content covers the dialog: only the backdrop is the dialog itself.
+        if event.target().map(JsValue::from) == dialog.get_untracked().map(JsValue::from) {
+            ui.sheet_open.set(false);
+        }
+    };
+    view! {
+        <dialog class="sheet" node_ref=dialog aria-labelledby="sheet-title" data-testid="settings"
+            on:close=move |_| ui.sheet_open.set(false) on:click=on_backdrop>
+            <div class="sheet-content">
+                <header>
+                    <h2 id="sheet-title">"Settings"</h2>
+                    <button class="quiet" aria-label="Close" title="Close" on:click=move |_| ui.sheet_open.set(false)>
+                        <Icon path=CLOSE />
+                    </button>
+                </header>
+                <Answers />
+                <Sampling />
+                <ModelSettings />
+                <Rest />
+            </div>
+        </dialog>
+    }
+}
+
+use wasm_bindgen::JsValue;
+
+impl Ui {
+    fn change(self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.chat.with_untracked(|chat| chat.settings.clone());
+        change(&mut settings);
+        self.act(Action::Settings(settings));
+    }
+}
+
+#[component]
+fn Answers() -> impl IntoView {
+    let ui = ui();
+    let system = ui.memo(|chat| chat.settings.system_prompt.clone());
+    view! {
+        <fieldset>
+            <legend>"Answers"</legend>
+            <label class="field">
+                <span class="label">"System prompt"</span>
+                <textarea rows="3" placeholder="How the model should behave; may stay empty" prop:value=system
+                    on:change=move |e| ui.change(|s| s.system_prompt = event_target_value(&e)) />
+            </label>
+            <Number label="Longest answer" unit="tokens" min=1 max=Settings::MAX_TOKENS
+                get=|s| s.max_tokens set=|s, v| s.max_tokens = v />
+        </fieldset>
+    }
+}
+
+#[component]
+fn Sampling() -> impl IntoView {
+    view! {
+        <fieldset>
+            <legend>"Choice of words"</legend>
+            <Slider label="Temperature" hint="0 always takes the likeliest word" min=0.0 max=2.0 step=0.05
+                get=|s| s.sampling.temperature set=|s, v| s.sampling.temperature = v />
+            <Slider label="Top-k" hint="Only the k likeliest words; 0 for all" min=0.0 max=200.0 step=1.0
+                get=|s| s.sampling.top_k as f32 set=|s, v| s.sampling.top_k = v as u32 />
+            <Slider label="Top-p" hint="The likeliest words up to this sum" min=0.05 max=1.0 step=0.01
+                get=|s| s.sampling.top_p set=|s, v| s.sampling.top_p = v />
+            <Slider label="Min-p" hint="At least this share of the likeliest word" min=0.0 max=0.5 step=0.01
+                get=|s| s.sampling.min_p set=|s, v| s.sampling.min_p = v />
+            <Slider label="Repetition penalty" hint="1 for none" min=1.0 max=2.0 step=0.01
+                get=|s| s.sampling.repetition_penalty set=|s, v| s.sampling.repetition_penalty = v />
+            <Seed />
+        </fieldset>
+    }
+}
+
+#[component]
+fn Seed() -> impl IntoView {
+    let ui = ui();
+    let seed = ui.memo(|chat| chat.settings.sampling.seed);
+    // Anything that is no number means a new seed for each answer.
+    let set = move |e: leptos::ev::Event| {
+        ui.change(|s| s.sampling.seed = event_target_value(&e).trim().parse().ok())
+    };
+    view! {
+        <label class="field inline">
+            <span class="label">"Seed"<small>"Empty: a new one for each answer"</small></span>
+            <input type="text" inputmode="numeric" placeholder="random" on:change=set
+                prop:value=move || seed.get().map(|s| s.to_string()).unwrap_or_default() />
+        </label>
+    }
+}
+
+#[component]
+fn ModelSettings() -> impl IntoView {
+    let ui = ui();
+    let backend = ui.memo(|chat| chat.settings.backend);
+    let choice = move |value: BackendChoice, label: &'static str| {
+        view! {
+            <label>
+                <input type="radio" name="backend" class="unseen" prop:checked=move || backend.get() == value
+                    on:change=move |_| ui.change(|s| s.backend = value) />
+                <span>{label}</span>
+            </label>
+        }
+    };
+    view! {
+        <fieldset>
+            <legend>"Model"</legend>
+            <div class="field">
+                <span class="label" id="backend-label">"Runs on"</span>
+                <div class="segments" role="radiogroup" aria-labelledby="backend-label">
+                    {choice(BackendChoice::Auto, "Automatic")}
+                    {choice(BackendChoice::Gpu, "WebGPU")}
+                    {choice(BackendChoice::Cpu, "CPU")}
+                </div>
+            </div>
+            <Number label="Context length" unit="tokens" min=Settings::MIN_CONTEXT max=Settings::MAX_TOKENS
+                get=|s| s.context set=|s, v| s.context = v />
+            <p class="muted">"A change here loads the model again; the conversation stays."</p>
+        </fieldset>
+    }
+}
+
+#[component]
+fn Rest() -> impl IntoView {
+    let ui = ui();
+    let stored = ui.memo(
+        |chat| matches!(&chat.offers, Offers::Known(offers) if offers.iter().any(|o| o.stored)),
+    );
+    let theme = browser::stored(browser::THEME).unwrap_or_default();
+    let option = |value: &'static str, label: &'static str| {
+        let selected = theme == value;
+        view! { <option value=value selected=selected>{label}</option> }
+    };
+    view! {
+        <fieldset>
+            <legend>"This page"</legend>
+            <label class="field inline">
+                <span class="label">"Colours"</span>
+                <select on:change=move |e| browser::set_theme(&event_target_value(&e))>
+                    {option("", "As the system")} {option("light", "Light")} {option("dark", "Dark")}
+                </select>
+            </label>
+            <div class="row">
+                <button class="secondary" on:click=move |_| ui.act(Action::Settings(Settings::default()))>
+                    "Reset settings"
+                </button>
+                <Show when=move || stored.get()>
+                    <button class="secondary" on:click=move |_| ui.act(Action::Forget)>"Delete stored models"</button>
+                </Show>
+            </div>
+        </fieldset>
+    }
+}
+
+/// A setting between two values.
+#[component]
+fn Slider(
+    label: &'static str,
+    hint: &'static str,
+    min: f32,
+    max: f32,
+    step: f32,
+    get: fn(&Settings) -> f32,
+    set: fn(&mut Settings, f32),
+) -> impl IntoView {
+    let ui = ui();
+    let value = ui.memo(move |chat| get(&chat.settings));
+    let digits = if step < 1.0 { 2 } else { 0 };
+    let on_input = move |e: leptos::ev::Event| {
+        if let Ok(value) = event_target_value(&e).parse() {
+            ui.change(|s| set(s, value));
+        }
+    };
+    view! {
+        <label class="field">
+            <span class="label">
+                {label}<small>{hint}</small>
+                <output>{move || format!("{:.digits$}", value.get())}</output>
+            </span>
+            <input type="range" aria-label=label min=min max=max step=step prop:value=move || value.get().to_string() on:input=on_input />
+        </label>
+    }
+}
+
+/// A whole number; what cannot be one goes back to what it was.
+#[component]
+fn Number(
+    label: &'static str,
+    unit: &'static str,
+    min: u32,
+    max: u32,
+    get: fn(&Settings) -> u32,
+    set: fn(&mut Settings, u32),
+) -> impl IntoView {
+    let ui = ui();
+    // Not a memo: an input that was refused must be written again, though the value is the old one.
+    let value = move || ui.chat.with(|chat| get(&chat.settings)).to_string();
+    let on_change = move |e: leptos::ev::Event| {
+        let now = ui.chat.with_untracked(|chat| get(&chat.settings));
+        let value = event_target_value(&e)
+            .trim()
+            .parse::<u32>()
+            .map_or(now, |v| v.clamp(min, max));
+        ui.change(|s| set(s, value));
+    };
+    view! {
+        <label class="field inline">
+            <span class="label">{label}<small>{unit}</small></span>
+            <input type="number" inputmode="numeric" min=min max=max prop:value=value on:change=on_change />
+        </label>
+    }
+}

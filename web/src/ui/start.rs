@@ -1,0 +1,75 @@
+//! The page before the first question.
+
+use super::model::ModelCard;
+use super::{browser, ui};
+use crate::format;
+use crate::protocol::Info;
+use crate::state::{Action, Model};
+use leptos::prelude::*;
+
+const EXAMPLES: [&str; 4] = [
+    "Why is the sky blue?",
+    "Write a short poem about a sewing thimble.",
+    "Give me three ideas for a rainy afternoon.",
+    "Explain what a neural network is to a child.",
+];
+
+#[component]
+pub(super) fn Start() -> impl IntoView {
+    let ui = ui();
+    let info = ui.memo(|chat| match &chat.model {
+        Model::Ready(info) => Some(info.clone()),
+        _ => None,
+    });
+    view! {
+        <section class="start">
+            <h2>"A small language model, in this tab"</h2>
+            <p class="lead">
+                "Thimble runs the model on your own device. Nothing you write leaves it, and once the model is here you need no network."
+            </p>
+            {move || match info.get() {
+                None => view! { <ModelCard /> }.into_any(),
+                Some(info) => view! { <ReadyCard info /> }.into_any(),
+            }}
+            <ul class="examples" aria-label="Examples">
+                {EXAMPLES.map(|text| view! { <li><Example text /></li> })}
+            </ul>
+        </section>
+    }
+}
+
+#[component]
+fn ReadyCard(info: Info) -> impl IntoView {
+    let facts = [
+        format!("{} parameters", format::parameters(info.n_parameters)),
+        format::bytes(info.weight_bytes),
+        format!("context of {} tokens", format::integer(info.context.into())),
+    ];
+    let caution = if info.has_template {
+        "Ready. A model this small often makes things up: check what matters."
+    } else {
+        "Ready. This model has no chat template: it goes on with your text instead of answering it."
+    };
+    view! {
+        <section class="card" aria-label="Model" data-testid="ready">
+            <h3>{info.name}</h3>
+            <p class="muted">{facts.join(" · ")}</p>
+            <p class="muted">{caution}</p>
+        </section>
+    }
+}
+
+/// Asks at once if it can, and otherwise waits in the composer.
+#[component]
+fn Example(text: &'static str) -> impl IntoView {
+    let ui = ui();
+    let ask = move |_| {
+        if ui.chat.with_untracked(|chat| chat.why_not_ask().is_none()) {
+            ui.act(Action::Submit(text.to_owned()));
+        } else {
+            ui.draft.set(text.to_owned());
+        }
+        browser::focus("question");
+    };
+    view! { <button class="example" on:click=ask>{text}</button> }
+}
