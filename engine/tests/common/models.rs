@@ -59,7 +59,8 @@ pub fn load_smollm2(options: &LoadOptions) -> Engine {
     load_files(vec![Source::open(file).unwrap()], options)
 }
 
-fn load_files(files: Vec<Source>, options: &LoadOptions) -> Engine {
+/// Loads these files.
+pub fn load_files(files: Vec<Source>, options: &LoadOptions) -> Engine {
     let mut on_progress = |_| ControlFlow::Continue(());
     pollster::block_on(Engine::load(files, options, &mut on_progress))
         .unwrap_or_else(|e| panic!("{e}"))

@@ -1,0 +1,166 @@
+//! Laws that every model obeys on every backend, whatever its weights.
+
+#[path = "common/models.rs"]
+mod models;
+
+use engine::{
+    BackendChoice, Engine, Error, LoadOptions, Sampling,
+    session::{End, Tick},
+};
+use models::{load, load_files, sources, tiny_checkpoints};
+use std::ops::ControlFlow;
+
+const BACKENDS: [BackendChoice; 2] = [BackendChoice::Cpu, BackendChoice::Gpu];
+
+fn warm(seed: u32) -> Sampling {
+    Sampling {
+        temperature: 0.8,
+        top_k: 40,
+        top_p: 0.95,
+        min_p: 0.02,
+        repetition_penalty: 1.1,
+        seed,
+    }
+}
+
+/// A prompt of `n` tokens without pattern, below every tiny vocabulary's end.
+fn prompt(n: u32) -> Vec<u32> {
+    (0..n).map(|i| 3 + i * 7919 % 250).collect()
+}
+
+/// Draws up to `max` tokens; stops after `stop_after`.
+fn draw(
+    engine: &mut Engine,
+    prompt: &[u32],
+    sampling: &Sampling,
+    max: usize,
+    stop_after: usize,
+) -> (Vec<u32>, End) {
+    let mut tokens = Vec::new();
+    let mut on_tick = |tick| {
+        if let Tick::Token(token) = tick {
+            tokens.push(token);
+        }
+        if tokens.len() >= stop_after {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let run =
+        pollster::block_on(engine.session().run(prompt, sampling, max, &mut on_tick)).unwrap();
+    assert_eq!(run.n_generated, tokens.len());
+    (tokens, run.end)
+}
+
+#[test]
+fn a_reused_prefix_changes_nothing() {
+    for backend in BACKENDS {
+        let mut engine = load("tiny-llama-gqa-tied", backend);
+        let (first, _) = draw(&mut engine, &prompt(50), &warm(1), 20, 99);
+        // A second turn: the first prompt, its answer, and more.
+        let second = [prompt(50), first, prompt(9)].concat();
+        let (reused, _) = draw(&mut engine, &second, &warm(2), 20, 99);
+        let mut fresh = load("tiny-llama-gqa-tied", backend);
+        assert_eq!(
+            reused,
+            draw(&mut fresh, &second, &warm(2), 20, 99).0,
+            "{backend:?}"
+        );
+        // A turn that shares only a part with the cache.
+        let other = [&second[..30], &prompt(40)[..]].concat();
+        let mut fresh = load("tiny-llama-gqa-tied", backend);
+        let shared = draw(&mut engine, &other, &warm(3), 20, 99);
+        assert_eq!(
+            shared,
+            draw(&mut fresh, &other, &warm(3), 20, 99),
+            "{backend:?}"
+        );
+    }
+}
+
+#[test]
+fn stopping_anywhere_leaves_a_usable_session() {
+    for backend in BACKENDS {
+        let mut engine = load("tiny-llama-gqa-tied", backend);
+        let (whole, end) = draw(&mut engine, &prompt(40), &warm(5), 24, 99);
+        assert_eq!((whole.len(), end), (24, End::Length));
+        for stop_after in [0, 1, 2, 5, 23] {
+            let (part, end) = draw(&mut engine, &prompt(40), &warm(5), 24, stop_after);
+            assert_eq!(end, End::Broken);
+            assert_eq!(
+                part,
+                whole[..stop_after],
+                "{backend:?} stopped after {stop_after}"
+            );
+            // Going on from what was kept gives what an unbroken cache gives.
+            let more = [prompt(40), part].concat();
+            let (again, _) = draw(&mut engine, &more, &warm(6), 8, 99);
+            let mut fresh = load("tiny-llama-gqa-tied", backend);
+            assert_eq!(
+                again,
+                draw(&mut fresh, &more, &warm(6), 8, 99).0,
+                "{backend:?} after {stop_after}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_seed_decides_and_greedy_agrees_across_backends() {
+    let mut greedy = Vec::new();
+    for backend in BACKENDS {
+        let mut engine = load("tiny-llama-rope-scaling", backend);
+        let a = draw(&mut engine, &prompt(10), &warm(7), 30, 99);
+        let b = draw(&mut engine, &prompt(10), &warm(7), 30, 99);
+        let c = draw(&mut engine, &prompt(10), &warm(8), 30, 99);
+        assert_eq!(a, b, "{backend:?}");
+        assert_ne!(a, c, "{backend:?}");
+        greedy.push(draw(&mut engine, &prompt(10), &Sampling::greedy(), 30, 99));
+    }
+    assert_eq!(greedy[0], greedy[1]);
+}
+
+#[test]
+fn every_checkpoint_draws_the_same_greedily_on_both_backends() {
+    for stem in tiny_checkpoints() {
+        let texts = BACKENDS.map(|backend| {
+            draw(
+                &mut load(&stem, backend),
+                &prompt(33),
+                &Sampling::greedy(),
+                16,
+                99,
+            )
+        });
+        assert_eq!(texts[0], texts[1], "{stem}");
+    }
+}
+
+#[test]
+fn a_full_context_is_said_clearly() {
+    for backend in BACKENDS {
+        let options = LoadOptions {
+            backend,
+            context: Some(32),
+        };
+        let mut engine = load_files(sources("tiny-llama-gqa-tied"), &options);
+        let (tokens, end) = draw(&mut engine, &prompt(28), &warm(1), 99, 99);
+        assert_eq!((tokens.len(), end), (4, End::ContextFull), "{backend:?}");
+        let mut refuses = |prompt: &[u32]| {
+            let mut on_tick = |_| ControlFlow::Continue(());
+            pollster::block_on(engine.session().run(prompt, &warm(1), 5, &mut on_tick)).unwrap_err()
+        };
+        assert_eq!(
+            refuses(&prompt(32)),
+            Error::ContextFull {
+                needed: 33,
+                context: 32
+            }
+        );
+        assert!(matches!(refuses(&[]), Error::BadRequest(_)));
+        assert!(matches!(refuses(&[100_000]), Error::BadRequest(_)));
+        // None of it harmed the session.
+        assert_eq!(draw(&mut engine, &prompt(28), &warm(1), 99, 99).0, tokens);
+    }
+}
