@@ -151,7 +151,7 @@ fn whole_programs_agree() {
         for (i, chunk) in chunks.iter().enumerate() {
             cpu.prefill(17 * i, chunk, true);
         }
-        let mut run = |what: &str, options: GpuOptions, chunks: &[&[u32]]| {
+        let run = |what: &str, options: GpuOptions, chunks: &[&[u32]]| {
             let mut backend = on_gpu(&gpu, &model, options);
             let error = nmse(&gpu_logits(&mut backend, chunks), cpu.logits());
             assert!(error < 1e-9, "{format:?} {what}: NMSE {error:e}");

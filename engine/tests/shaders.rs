@@ -71,7 +71,9 @@ fn every_kernel_validates_with_its_constants() {
 }
 
 fn validator() -> Validator {
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    // What `unpack2x16float` asks for; every WebGPU device has it.
+    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all());
@@ -134,8 +136,10 @@ fn large_grids_fold() {
 fn eight_dispatches_per_layer() {
     let count = |layers| calls_of_decode(&common::Llama { layers, ..TINY }.build(), TARGET);
     assert_eq!(count(3) - count(2), 8);
+    // Three Linears, two Ropes and two Stores become two; gate, up and SwiGLU one; two Adds none.
     let plain = Target { fuse: false, ..TARGET };
-    assert_eq!(calls_of_decode(&TINY.build(), plain) - calls_of_decode(&TINY.build(), TARGET), 2 * 8);
+    let saved = calls_of_decode(&TINY.build(), plain) - calls_of_decode(&TINY.build(), TARGET);
+    assert_eq!(saved, 2 * (5 + 2 + 2));
 }
 
 fn calls_of_decode(model: &Model, target: Target) -> usize {
