@@ -51,7 +51,7 @@ fn penalised(i: u32) -> f32 {
     if ((bits & 0x7f800000u) == 0x7f800000u) {
         l = select(-3.0e38, 3.0e38, bits == 0x7f800000u);
     }
-    if ((seen[i / 32u] >> (i % 32u) & 1u) == 1u) {
+    if (((seen[i / 32u] >> (i % 32u)) & 1u) == 1u) {
         l = select(l * sampling.repetition_penalty, l / sampling.repetition_penalty, l > 0.0);
     }
     return clamp(l, -3.0e38, 3.0e38);

@@ -80,7 +80,7 @@ fn largest_key(cut: u32, goal: u32, by_mass: bool, local: u32) -> u32 {
         for (var i = local; i < VOCAB; i += 256u) {
             let key = keys[i];
             // Two shifts, because one of 32 bits is not defined.
-            let same = (key >> low >> 8u) == (found.x >> low >> 8u);
+            let same = ((key >> low) >> 8u) == ((found.x >> low) >> 8u);
             if (same && key >= cut) {
                 atomicAdd(&histogram[(key >> low) & 255u], select(1u, masses[i], by_mass));
             }

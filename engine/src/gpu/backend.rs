@@ -91,7 +91,7 @@ impl GpuBackend {
             .guarded("the model", || allocate(gpu, &plan, &cols))
             .await?;
         let make = || Ok(Schedule::new(gpu, &plan, &buffers));
-        let schedule = gpu.guarded("a kernel", make).await?;
+        let schedule = gpu.guarded("a kernel", 0, make).await?;
         let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         let ring = (0..MAX_IN_FLIGHT)
             .map(|_| gpu.buffer("a drawn token", 4, usage))

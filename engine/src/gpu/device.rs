@@ -140,9 +140,9 @@ impl Gpu {
         let (memory, invalid) = (memory.pop(), invalid.pop());
         if memory.await.is_some() {
             return Err(Error::OutOfMemory {
-                what: what.to_string(),
-                needed_bytes: 0,
-                limit_bytes: 0,
+                what: format!("{what} in the GPU's free memory"),
+                needed_bytes,
+                limit_bytes: self.device.limits().max_buffer_size,
             });
         }
         if let Some(error) = invalid.await {

@@ -160,6 +160,13 @@ impl Plan {
         plan
     }
 
+    /// Bytes of weights, caches and activations.
+    pub fn bytes(&self) -> u64 {
+        let part = |part: &Part| part.format.bytes(part.rows, part.cols) as u64;
+        let weights: u64 = self.parts.iter().map(part).sum();
+        weights + self.slot_bytes.iter().chain(&self.cache_bytes).sum::<u64>()
+    }
+
     fn phase(&self, body: &[Node], head: &[Node], target: Target, decode: bool) -> Phase {
         let mut emitter = Emitter {
             plan: self,
@@ -169,7 +176,9 @@ impl Plan {
         };
         let body = body.iter().flat_map(|node| emitter.emit(node)).collect();
         emitter.single = true;
-        if let (true, Some(Node::Plain(Op::Last { x, y }))) = (decode, head.first()) {
+        if let (true, Some(Node::Plain(Op::Last { x, y }))) = (decode, head.first())
+            && *y != self.logits
+        {
             // The only row is the last one: the head reads it where it lies.
             emitter.alias = Some((*y, *x));
         }
