@@ -244,10 +244,10 @@ fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
         ),
     ];
     for (key, value, sentence) in cases {
-        let error = with(key, value).err().expect(sentence).to_string();
+        let error = with(key, value).expect_err(sentence).to_string();
         assert!(error.contains(sentence), "{error}");
     }
-    let error = Tokenizer::from_json(b"{}").err().unwrap().to_string();
+    let error = Tokenizer::from_json(b"{}").unwrap_err().to_string();
     assert!(
         error.contains("the model's tokenizer cannot be used: tokenizer.json does not hold"),
         "{error}"
