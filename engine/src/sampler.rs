@@ -157,7 +157,7 @@ fn select(items: &[Item], floor: u32, target: u32, weight: impl Fn(&Item) -> u32
 
 /// `bits / 2³² · total`, rounded down.
 fn scale_down(bits: u32, total: u32) -> u32 {
-    (u64::from(bits) * u64::from(total) >> 32) as u32
+    ((u64::from(bits) * u64::from(total)) >> 32) as u32
 }
 
 /// One step of a PCG hash (Jarzynski & Olano 2020) over the seed and the position.

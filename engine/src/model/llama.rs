@@ -112,12 +112,12 @@ impl Config {
         let n_heads = self.num_attention_heads;
         let n_kv_heads = self.num_key_value_heads.unwrap_or(n_heads);
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / n_heads);
-        if n_kv_heads == 0 || n_heads % n_kv_heads != 0 {
+        if n_kv_heads == 0 || !n_heads.is_multiple_of(n_kv_heads) {
             return Err(bad(format!(
                 "{n_heads} attention heads cannot share {n_kv_heads} key/value heads"
             )));
         }
-        if head_dim == 0 || head_dim % 2 != 0 || head_dim > 256 {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > 256 {
             return Err(bad(format!(
                 "head_dim is {head_dim}, and an even number up to 256 is needed"
             )));
