@@ -465,12 +465,12 @@ fn a_bad_safetensors_gives_a_sentence() {
         (
             "truncated",
             one(r#""dtype":"F32","shape":[2],"data_offsets":[0,8]"#, 4),
-            "and the weight 'w' needs bytes up to 69: the download is incomplete",
+            "and the weight 'w' needs bytes up to 70: the download is incomplete",
         ),
         (
             "longer",
             one(r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#, 9),
-            "its weights end at byte 65, and the file goes on to byte 70",
+            "its weights end at byte 66, and the file goes on to byte 71",
         ),
     ];
     for (case, bytes, sentence) in cases {
@@ -591,7 +591,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
 fn a_source_says_what_cannot_be_read() {
     let memory = Source::memory("m", vec![1, 2, 3]);
     assert_eq!(block_on(memory.read(1..3)).unwrap(), [2, 3]);
-    assert_eq!(block_on(memory.read(3..3)).unwrap(), []);
+    assert!(block_on(memory.read(3..3)).unwrap().is_empty());
     let sentence = |range| block_on(memory.read(range)).unwrap_err().to_string();
     assert_eq!(
         sentence(2..4),

@@ -87,3 +87,43 @@ fn splits(patterns: &[&str]) -> Result<PreTokenizerWrapper> {
 fn sequence(parts: Vec<PreTokenizerWrapper>) -> PreTokenizerWrapper {
     Sequence::new(parts).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    use super::style;
+
+    /// The cuts of one text; all but `default` as Python's `tokenizers` makes them with the published patterns.
+    #[test]
+    fn each_style_cuts_in_its_own_way() {
+        const TEXT: &str = "It'S 2024-12, don't!?\n\n\tx  y";
+        let cases = [
+            ("gpt-2", "It|'|S| 2024|-|12|,| don|'t|!?|\n\n|\t|x| | y"),
+            (
+                "smollm",
+                "It|'|S| |2|0|2|4|-|1|2|,| don|'t|!?|\n\n|\t|x| | y",
+            ),
+            ("llama-bpe", "It|'S| |202|4|-|12|,| don|'t|!?\n\n|\tx| | y"),
+            ("qwen2", "It|'S| |2|0|2|4|-|1|2|,| don|'t|!?\n\n|\tx| | y"),
+            (
+                "default",
+                "It|'|S| |202|4|-|12|,| don|'|t|!?|\n\n|\t|x| | y",
+            ),
+        ];
+        for (pre, expected) in cases {
+            let mut text = PreTokenizedString::from(TEXT);
+            style(pre)
+                .unwrap()
+                .pre_tokenizer
+                .pre_tokenize(&mut text)
+                .unwrap();
+            let splits = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
+            let cuts: Vec<&str> = splits
+                .iter()
+                .map(|(_, (from, to), _)| &TEXT[*from..*to])
+                .collect();
+            assert_eq!(cuts.join("|"), expected, "{pre}");
+        }
+    }
+}

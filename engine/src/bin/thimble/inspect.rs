@@ -36,9 +36,12 @@ async fn read(sources: &[Source]) -> Result<Contents, Failure> {
         let kind = if name.ends_with(".safetensors") {
             let header = safetensors::open(source, file).await?;
             contents.tensors.extend(header.tensors);
-            contents
-                .settings
-                .extend(header.metadata.into_iter().map(|(k, v)| (k, shortened(&v))));
+            for setting in header.metadata.into_iter().map(|(k, v)| (k, shortened(&v))) {
+                // Each shard says the same.
+                if !contents.settings.contains(&setting) {
+                    contents.settings.push(setting);
+                }
+            }
             "safetensors".to_string()
         } else if name == "config.json" {
             read_config(&mut contents, &source.read_all().await?)?;
@@ -180,7 +183,9 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Uint(n) => n.to_string(),
         Value::Int(n) => n.to_string(),
-        Value::Float(x) => x.to_string(),
+        // Most are f32 in the file, and shortest as such.
+        Value::Float(x) if f64::from(*x as f32) == *x => format!("{:?}", *x as f32),
+        Value::Float(x) => format!("{x:?}"),
         Value::Bool(b) => b.to_string(),
         Value::Str(text) => shortened(&format!("{text:?}")),
         Value::Strings(items) => list(items),

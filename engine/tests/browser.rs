@@ -1,0 +1,109 @@
+//! The engine as a browser runs it: wasm32 in a worker, WebGPU on whatever adapter there is.
+#![cfg(target_arch = "wasm32")]
+
+use engine::{
+    BackendChoice, Engine, LoadOptions, Sampling, Source,
+    session::{End, Tick},
+};
+use safetensors::SafeTensors;
+use std::ops::ControlFlow;
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+const MODEL: &[u8] = include_bytes!("../../models/tiny-llama-gguf/tiny-q4_1.gguf");
+const GOLDEN: &[u8] = include_bytes!("golden/tiny-llama-gguf-q4_1.safetensors");
+
+/// A picked file and bytes in memory read alike.
+fn blob() -> Source {
+    let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(MODEL));
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&parts).unwrap();
+    Source::blob("tiny-q4_1.gguf", blob)
+}
+
+async fn load(backend: BackendChoice) -> Engine {
+    let mut on_progress = |_| ControlFlow::Continue(());
+    Engine::load(
+        vec![blob()],
+        &LoadOptions {
+            backend,
+            context: None,
+        },
+        &mut on_progress,
+    )
+    .await
+    .unwrap()
+}
+
+async fn greedy(engine: &mut Engine) -> Vec<u32> {
+    let prompt: Vec<u32> = (0..33).map(|i| 3 + i * 7919 % 250).collect();
+    let mut tokens = Vec::new();
+    let mut on_tick = |tick| {
+        if let Tick::Token(token) = tick {
+            tokens.push(token);
+        }
+        ControlFlow::Continue(())
+    };
+    let run = engine
+        .session()
+        .run(&prompt, &Sampling::greedy(), 20, &mut on_tick)
+        .await
+        .unwrap();
+    assert_eq!(run.end, End::Length);
+    tokens
+}
+
+/// The logits that tools/golden.py recorded, on both backends.
+#[wasm_bindgen_test]
+async fn logits_are_those_of_the_reference() {
+    let golden = SafeTensors::deserialize(GOLDEN).unwrap();
+    let words = |name: &str| {
+        golden
+            .tensor(name)
+            .unwrap()
+            .data()
+            .as_chunks::<4>()
+            .0
+            .to_vec()
+    };
+    let ids: Vec<u32> = words("ids_0").into_iter().map(u32::from_le_bytes).collect();
+    let logits: Vec<f32> = words("logits_0")
+        .into_iter()
+        .map(f32::from_le_bytes)
+        .collect();
+    let vocab = logits.len() / ids.len();
+    let want = &logits[logits.len() - vocab..];
+    for choice in [BackendChoice::Cpu, BackendChoice::Gpu] {
+        let mut engine = load(choice).await;
+        let backend = engine.session().backend();
+        backend.begin(&Sampling::greedy(), &vec![0; vocab.div_ceil(32)]);
+        backend.prefill(0, &ids, true).unwrap();
+        let got = backend.logits().await.unwrap();
+        backend.discard();
+        let error: f32 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
+        let norm: f32 = want.iter().map(|w| w * w).sum();
+        assert!(error <= 1e-6 * norm, "{choice:?}: NMSE {:e}", error / norm);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn greedy_text_is_the_same_on_both_backends() {
+    let cpu = greedy(&mut load(BackendChoice::Cpu).await).await;
+    let gpu = greedy(&mut load(BackendChoice::Gpu).await).await;
+    assert_eq!(cpu.len(), 20);
+    assert_eq!(cpu, gpu);
+}
+
+/// A read beyond the file's end is an error, not a panic.
+#[wasm_bindgen_test]
+async fn a_blob_ends_where_it_ends() {
+    let source = blob();
+    assert_eq!(source.len(), MODEL.len() as u64);
+    assert_eq!(source.read(4..8).await.unwrap(), MODEL[4..8]);
+    assert!(
+        source
+            .read(source.len() - 4..source.len() + 4)
+            .await
+            .is_err()
+    );
+}
