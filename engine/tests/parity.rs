@@ -16,22 +16,44 @@ const SENTINEL: f32 = -7777.0;
 const CONTEXT: usize = 320;
 
 fn gpu() -> Gpu {
-    let gpu = block_on(Gpu::new())
-        .unwrap_or_else(|e| panic!("{e}\nThese tests need an adapter: install mesa-vulkan-drivers"));
+    let gpu = block_on(Gpu::new()).unwrap_or_else(|e| {
+        panic!("{e}\nThese tests need an adapter: install mesa-vulkan-drivers")
+    });
     eprintln!("{}", gpu.describe());
     gpu
 }
 
 /// A row to an invocation; many invocations to a row, with and without subgroups.
 fn reductions() -> [GpuOptions; 3] {
-    let plain = GpuOptions { fuse: false, chunk: Some(24), lanes: Some(1), ..Default::default() };
-    let lanes = GpuOptions { lanes: Some(32), ..plain };
-    [plain, lanes, GpuOptions { subgroups: false, ..lanes }]
+    let plain = GpuOptions {
+        fuse: false,
+        chunk: Some(24),
+        lanes: Some(1),
+        ..Default::default()
+    };
+    let lanes = GpuOptions {
+        lanes: Some(32),
+        ..plain
+    };
+    [
+        plain,
+        lanes,
+        GpuOptions {
+            subgroups: false,
+            ..lanes
+        },
+    ]
 }
 
 fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {
-    let mut backend =
-        block_on(GpuBackend::new(gpu, &model.program, &model.infos, CONTEXT, options)).unwrap();
+    let mut backend = block_on(GpuBackend::new(
+        gpu,
+        &model.program,
+        &model.infos,
+        CONTEXT,
+        options,
+    ))
+    .unwrap();
     for (id, rows) in model.data.iter().enumerate() {
         for rows in uploads(rows) {
             backend.upload(id, &rows).unwrap();
@@ -52,20 +74,32 @@ fn on_cpu(model: &Model) -> CpuBackend {
 fn nmse(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     let square = |x: f64| x * x;
-    let error: f64 = a.iter().zip(b).map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+    let error: f64 = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| square(f64::from(*a) - f64::from(*b)))
+        .sum();
     let power: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
     error / power.max(1e-30)
 }
 
 /// Runs a case on both backends and compares what the op wrote, and what it should leave alone.
 fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
-    let Case { name, bound, model, y, steps } = case;
+    let Case {
+        name,
+        bound,
+        model,
+        y,
+        steps,
+    } = case;
     let mut cpu = on_cpu(model);
     let mut backend = on_gpu(gpu, model, options);
     backend.fill(SENTINEL);
     let (mut random, mut pos, mut most) = (Random(99), 0, 0);
     for &n in steps {
-        let tokens: Vec<u32> = (0..n).map(|_| random.next() % common::VOCAB as u32).collect();
+        let tokens: Vec<u32> = (0..n)
+            .map(|_| random.next() % common::VOCAB as u32)
+            .collect();
         cpu.prefill(pos, &tokens, true);
         backend.prefill(pos, &tokens, true).unwrap();
         block_on(backend.drawn()).unwrap();
@@ -73,18 +107,33 @@ fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
         let got = block_on(backend.activation(*y)).unwrap();
         let (got, rest) = got.split_at(most * y.width);
         let error = nmse(&got[..n * y.width], cpu.read(*y, n));
-        assert!(error <= *bound, "{name}, {n} tokens at {pos}: NMSE {error:e} ({options:?})");
-        assert!(rest.iter().all(|&v| v == SENTINEL), "{name}, {n} tokens: wrote past its output");
+        assert!(
+            error <= *bound,
+            "{name}, {n} tokens at {pos}: NMSE {error:e} ({options:?})"
+        );
+        assert!(
+            rest.iter().all(|&v| v == SENTINEL),
+            "{name}, {n} tokens: wrote past its output"
+        );
         let error = nmse(&block_on(backend.logits()).unwrap(), cpu.logits());
-        assert!(error <= *bound, "{name}, {n} tokens at {pos}: NMSE of the last row {error:e}");
+        assert!(
+            error <= *bound,
+            "{name}, {n} tokens at {pos}: NMSE of the last row {error:e}"
+        );
         pos += n;
     }
     for op in &model.program.ops {
         if let Op::Store { cache, .. } = op {
             let rows = block_on(backend.cache(*cache)).unwrap();
             let (written, rest) = rows.split_at(pos * cache.width);
-            assert!(written.iter().all(|&v| v.abs() <= 1.0), "{name}: a row was not stored");
-            assert!(rest.iter().all(|&v| v == SENTINEL), "{name}: stored past the last token");
+            assert!(
+                written.iter().all(|&v| v.abs() <= 1.0),
+                "{name}: a row was not stored"
+            );
+            assert!(
+                rest.iter().all(|&v| v == SENTINEL),
+                "{name}: stored past the last token"
+            );
         }
     }
 }
@@ -121,7 +170,12 @@ fn store_copies() {
     let x = block_on(backend.activation(x)).unwrap();
     let rows = block_on(backend.cache(cache)).unwrap();
     assert_eq!(rows[5 * 13..8 * 13], x[..3 * 13]);
-    assert!(rows[..5 * 13].iter().chain(&rows[8 * 13..]).all(|&v| v == SENTINEL));
+    assert!(
+        rows[..5 * 13]
+            .iter()
+            .chain(&rows[8 * 13..])
+            .all(|&v| v == SENTINEL)
+    );
 }
 
 fn prompt(n: usize, vocab: usize) -> Vec<u32> {
@@ -146,7 +200,12 @@ fn whole_programs_agree() {
     let chunks: Vec<&[u32]> = tokens.chunks(17).collect();
     let singly: Vec<&[u32]> = tokens.chunks(1).collect();
     for format in common::FORMATS {
-        let model = Llama { format, head_format: format, ..TINY }.build();
+        let model = Llama {
+            format,
+            head_format: format,
+            ..TINY
+        }
+        .build();
         let mut cpu = on_cpu(&model);
         for (i, chunk) in chunks.iter().enumerate() {
             cpu.prefill(17 * i, chunk, true);
@@ -158,11 +217,42 @@ fn whole_programs_agree() {
         };
         let [plain, lanes, _] = reductions();
         run("plain", plain, &chunks);
-        run("fused", GpuOptions { fuse: true, ..plain }, &chunks);
-        run("fused, token by token", GpuOptions { fuse: true, ..plain }, &singly);
-        run("fused, 32 lanes, token by token", GpuOptions { fuse: true, ..lanes }, &singly);
-        let split = GpuOptions { max_binding_bytes: Some(32_768), ..lanes };
-        run("split weights", GpuOptions { fuse: true, ..split }, &chunks);
+        run(
+            "fused",
+            GpuOptions {
+                fuse: true,
+                ..plain
+            },
+            &chunks,
+        );
+        run(
+            "fused, token by token",
+            GpuOptions {
+                fuse: true,
+                ..plain
+            },
+            &singly,
+        );
+        run(
+            "fused, 32 lanes, token by token",
+            GpuOptions {
+                fuse: true,
+                ..lanes
+            },
+            &singly,
+        );
+        let split = GpuOptions {
+            max_binding_bytes: Some(32_768),
+            ..lanes
+        };
+        run(
+            "split weights",
+            GpuOptions {
+                fuse: true,
+                ..split
+            },
+            &chunks,
+        );
     }
 }
 
@@ -172,8 +262,16 @@ fn too_much_context_is_out_of_memory() {
     let gpu = gpu();
     let model = TINY.build();
     let context = gpu.max_binding_bytes() as usize / 64;
-    let made = block_on(GpuBackend::new(&gpu, &model.program, &model.infos, context, GpuOptions::default()));
-    let Err(engine::Error::OutOfMemory { what, .. }) = made else { panic!("{made:?}") };
+    let made = block_on(GpuBackend::new(
+        &gpu,
+        &model.program,
+        &model.infos,
+        context,
+        GpuOptions::default(),
+    ));
+    let Err(engine::Error::OutOfMemory { what, .. }) = made else {
+        panic!("{made:?}")
+    };
     assert_eq!(what, "the context's key/value cache");
 }
 
@@ -218,25 +316,54 @@ fn table(vocab: usize) -> (Model, Vec<Vec<f32>>) {
     let scale = 6.0 * (vocab as f32).sqrt();
     let rows: Vec<f32> = rows.iter().map(|l| l * scale).collect();
     net.data[0].quants = bytemuck::cast_slice(&rows).to_vec();
-    (net.finish_at(x), rows.chunks(vocab).map(<[f32]>::to_vec).collect())
+    (
+        net.finish_at(x),
+        rows.chunks(vocab).map(<[f32]>::to_vec).collect(),
+    )
 }
 
 fn settings() -> Vec<Sampling> {
     let greedy = Sampling::greedy();
-    let warm = Sampling { temperature: 0.8, ..greedy };
+    let warm = Sampling {
+        temperature: 0.8,
+        ..greedy
+    };
     vec![
         greedy,
-        Sampling { repetition_penalty: 1.5, ..greedy },
+        Sampling {
+            repetition_penalty: 1.5,
+            ..greedy
+        },
         warm,
         Sampling { top_k: 1, ..warm },
         Sampling { top_k: 40, ..warm },
-        Sampling { top_k: 1_000_000, ..warm },
+        Sampling {
+            top_k: 1_000_000,
+            ..warm
+        },
         Sampling { top_p: 0.5, ..warm },
-        Sampling { top_p: 1e-6, ..warm },
+        Sampling {
+            top_p: 1e-6,
+            ..warm
+        },
         Sampling { min_p: 0.2, ..warm },
-        Sampling { repetition_penalty: 1.3, temperature: 3.0, ..warm },
-        Sampling { temperature: 1e-4, ..warm },
-        Sampling { top_k: 50, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.1, temperature: 1.2, seed: 0 },
+        Sampling {
+            repetition_penalty: 1.3,
+            temperature: 3.0,
+            ..warm
+        },
+        Sampling {
+            temperature: 1e-4,
+            ..warm
+        },
+        Sampling {
+            top_k: 50,
+            top_p: 0.9,
+            min_p: 0.05,
+            repetition_penalty: 1.1,
+            temperature: 1.2,
+            seed: 0,
+        },
     ]
 }
 
@@ -246,10 +373,15 @@ fn the_sampler_is_the_cpu_s() {
     for vocab in [1, 7, 256, 1031, 5000] {
         let (model, rows) = table(vocab);
         let mut backend = on_gpu(&gpu, &model, reductions()[0]);
-        for (sampling, seed) in settings().iter().flat_map(|s| (0..12).map(move |seed| (s, seed))) {
+        for (sampling, seed) in settings()
+            .iter()
+            .flat_map(|s| (0..12).map(move |seed| (s, seed)))
+        {
             let sampling = Sampling { seed, ..*sampling };
             let mut random = Random(seed + 1);
-            let start: Vec<u32> = (0..vocab.div_ceil(32)).map(|_| random.next() & random.next()).collect();
+            let start: Vec<u32> = (0..vocab.div_ceil(32))
+                .map(|_| random.next() & random.next())
+                .collect();
             backend.begin(&sampling, &start);
             // The drawn token counts as seen from the second draw on.
             let mut seen = start;
@@ -258,7 +390,10 @@ fn the_sampler_is_the_cpu_s() {
                 backend.prefill(pos, &[row as u32], true).unwrap();
                 let got = block_on(backend.drawn()).unwrap();
                 let want = sample(&rows[row], &mut seen, &sampling, pos as u32);
-                assert_eq!(got, want, "vocabulary of {vocab}, row {row}, at {pos}, {sampling:?}");
+                assert_eq!(
+                    got, want,
+                    "vocabulary of {vocab}, row {row}, at {pos}, {sampling:?}"
+                );
             }
         }
     }
@@ -273,7 +408,11 @@ fn draws_follow_the_probabilities() {
     let total: f64 = weights.iter().sum();
     let (mut counts, n) = ([0; 6], 4000);
     for seed in 0..n {
-        let sampling = Sampling { temperature: 4.0, seed, ..Sampling::greedy() };
+        let sampling = Sampling {
+            temperature: 4.0,
+            seed,
+            ..Sampling::greedy()
+        };
         backend.begin(&sampling, &[0]);
         backend.prefill(0, &[0], true).unwrap();
         if backend.in_flight() == MAX_IN_FLIGHT || seed + 1 == n {
@@ -285,7 +424,10 @@ fn draws_follow_the_probabilities() {
     for (count, weight) in counts.iter().zip(&weights) {
         let (got, want) = (f64::from(*count) / f64::from(n), weight / total);
         let deviation = (want * (1.0 - want) / f64::from(n)).sqrt();
-        assert!((got - want).abs() < 4.0 * deviation, "{got} instead of {want}");
+        assert!(
+            (got - want).abs() < 4.0 * deviation,
+            "{got} instead of {want}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Model, SMOLLM2, TINY, cases};
 use engine::formats::Format;
-use engine::gpu::kernels::Call;
+use engine::gpu::call::Call;
 use engine::gpu::plan::{Plan, Target};
 use engine::gpu::shaders::{FILES, source};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -22,26 +22,67 @@ const TARGET: Target = Target {
 fn targets() -> Vec<Target> {
     vec![
         TARGET,
-        Target { lanes: 32, fuse: false, ..TARGET },
-        Target { lanes: 32, subgroup: Some(8), chunk: 128, ..TARGET },
-        Target { lanes: 16, subgroup: Some(32), max_binding_bytes: 1024, ..TARGET },
+        Target {
+            lanes: 32,
+            fuse: false,
+            ..TARGET
+        },
+        Target {
+            lanes: 32,
+            subgroup: Some(8),
+            chunk: 128,
+            ..TARGET
+        },
+        Target {
+            lanes: 16,
+            subgroup: Some(32),
+            max_binding_bytes: 1024,
+            ..TARGET
+        },
     ]
 }
 
 fn calls(model: &Model, target: Target) -> Vec<Call> {
     let plan = Plan::new(&model.program, &model.infos, 300, target);
-    [plan.decode, plan.prefill].into_iter().flat_map(|p| p.body.into_iter().chain(p.head)).collect()
+    [plan.decode, plan.prefill]
+        .into_iter()
+        .flat_map(|p| p.body.into_iter().chain(p.head))
+        .collect()
 }
 
 /// Every call for every case and some models, by the kernel's key.
 fn all_calls() -> BTreeMap<String, Call> {
     let mut models: Vec<Model> = cases::all().into_iter().map(|case| case.model).collect();
     for format in common::FORMATS {
-        models.push(common::Llama { format, head_format: format, ..TINY }.build());
+        models.push(
+            common::Llama {
+                format,
+                head_format: format,
+                ..TINY
+            }
+            .build(),
+        );
     }
-    models.push(common::Llama { vocab: 131, layers: 1, head_format: Format::F16, ..SMOLLM2 }.build());
-    let each = |model: &Model| targets().into_iter().flat_map(|t| calls(model, t)).collect::<Vec<_>>();
-    models.iter().flat_map(each).map(|call| (call.kernel.key(), call)).collect()
+    models.push(
+        common::Llama {
+            vocab: 131,
+            layers: 1,
+            head_format: Format::F16,
+            ..SMOLLM2
+        }
+        .build(),
+    );
+    let each = |model: &Model| {
+        targets()
+            .into_iter()
+            .flat_map(|t| calls(model, t))
+            .collect::<Vec<_>>()
+    };
+    models
+        .iter()
+        .flat_map(each)
+        .map(|call| (call.kernel.key(), call))
+        .collect()
 }
 
 #[test]
@@ -57,15 +98,25 @@ fn every_kernel_validates_with_its_constants() {
                 .unwrap_or_else(|e| panic!("{key}\n{}", e.emit_to_string(&text)));
             (module, info)
         });
-        let constants =
-            call.kernel.constants.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+        let constants = call
+            .kernel
+            .constants
+            .iter()
+            .map(|(name, value)| (name.to_string(), *value))
+            .collect();
         let entry = Some((naga::ShaderStage::Compute, "main"));
         naga::back::pipeline_constants::process_overrides(module, info, entry, &constants)
             .unwrap_or_else(|e| panic!("{key}\n{e}"));
-        let known: BTreeSet<&str> =
-            module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+        let known: BTreeSet<&str> = module
+            .overrides
+            .iter()
+            .filter_map(|(_, o)| o.name.as_deref())
+            .collect();
         for (name, _) in &call.kernel.constants {
-            assert!(known.contains(name), "{key}: browsers refuse the unknown constant {name}");
+            assert!(
+                known.contains(name),
+                "{key}: browsers refuse the unknown constant {name}"
+            );
         }
     }
 }
@@ -97,12 +148,18 @@ fn every_file_is_listed_and_used() {
         }
     }
     let listed: BTreeSet<String> = FILES.iter().map(|(name, _)| name.to_string()).collect();
-    assert_eq!(on_disk, listed, "shaders/ and FILES in engine/src/gpu/shaders.rs");
+    assert_eq!(
+        on_disk, listed,
+        "shaders/ and FILES in engine/src/gpu/shaders.rs"
+    );
     let used: BTreeSet<String> = all_calls()
         .values()
         .flat_map(|call| call.kernel.files.iter().map(|name| name.to_string()))
         .collect();
-    assert_eq!(used, listed, "a file that no kernel uses, or no case covers");
+    assert_eq!(
+        used, listed,
+        "a file that no kernel uses, or no case covers"
+    );
 }
 
 #[test]
@@ -110,11 +167,27 @@ fn kernels_stay_within_the_default_limits() {
     let limits = wgpu::Limits::default();
     for (key, call) in all_calls() {
         let n = call.bindings.len() as u32;
-        assert!(n <= limits.max_storage_buffers_per_shader_stage, "{key}: {n} storage buffers");
-        let of = |name| call.kernel.constants.iter().find(|(n, _)| *n == name).map(|(_, v)| *v as u32);
-        assert!(of("WG").unwrap_or(256) <= limits.max_compute_invocations_per_workgroup, "{key}");
+        assert!(
+            n <= limits.max_storage_buffers_per_shader_stage,
+            "{key}: {n} storage buffers"
+        );
+        let of = |name| {
+            call.kernel
+                .constants
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| *v as u32)
+        };
+        assert!(
+            of("WG").unwrap_or(256) <= limits.max_compute_invocations_per_workgroup,
+            "{key}"
+        );
         let grid = call.grid(128);
-        assert!(grid.iter().all(|&n| n <= limits.max_compute_workgroups_per_dimension), "{key} {grid:?}");
+        assert!(
+            grid.iter()
+                .all(|&n| n <= limits.max_compute_workgroups_per_dimension),
+            "{key} {grid:?}"
+        );
         // No buffer is both read and written: WebGPU refuses such a dispatch.
         for write in call.bindings.iter().filter(|b| b.writes) {
             let same = call.bindings.iter().filter(|b| b.buf == write.buf).count();
@@ -125,8 +198,15 @@ fn kernels_stay_within_the_default_limits() {
 
 #[test]
 fn large_grids_fold() {
-    let models = common::Llama { layers: 1, ..SMOLLM2 }.build();
-    let call = Call { groups: 200_000, ..calls(&models, TARGET).remove(0) };
+    let models = common::Llama {
+        layers: 1,
+        ..SMOLLM2
+    }
+    .build();
+    let call = Call {
+        groups: 200_000,
+        ..calls(&models, TARGET).remove(0)
+    };
     let [x, y, z] = call.grid(1);
     assert!(x <= 65_535 && y <= 65_535 && z == 1);
     assert!(x * y >= 200_000);
@@ -137,7 +217,10 @@ fn eight_dispatches_per_layer() {
     let count = |layers| calls_of_decode(&common::Llama { layers, ..TINY }.build(), TARGET);
     assert_eq!(count(3) - count(2), 8);
     // Three Linears, two Ropes and two Stores become two; gate, up and SwiGLU one; two Adds none.
-    let plain = Target { fuse: false, ..TARGET };
+    let plain = Target {
+        fuse: false,
+        ..TARGET
+    };
     let saved = calls_of_decode(&TINY.build(), plain) - calls_of_decode(&TINY.build(), TARGET);
     assert_eq!(saved, 2 * (5 + 2 + 2));
 }
@@ -153,14 +236,26 @@ fn shared_structs_agree() {
     let text = source(&["step", "select", "sample"]);
     let module = naga::front::wgsl::parse_str(&text).unwrap();
     let members = |name: &str| {
-        let (_, ty) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(name)).unwrap();
-        let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("{name} is no struct") };
-        let offsets = members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize));
+        let (_, ty) = module
+            .types
+            .iter()
+            .find(|(_, t)| t.name.as_deref() == Some(name))
+            .unwrap();
+        let naga::TypeInner::Struct { members, span } = &ty.inner else {
+            panic!("{name} is no struct")
+        };
+        let offsets = members
+            .iter()
+            .map(|m| (m.name.clone().unwrap(), m.offset as usize));
         (offsets.collect::<Vec<_>>(), *span as usize)
     };
     use engine::{op::Step, sampler::Sampling};
     use std::mem::offset_of;
-    let named = |list: &[(&str, usize)]| list.iter().map(|(n, o)| (n.to_string(), *o)).collect::<Vec<_>>();
+    let named = |list: &[(&str, usize)]| {
+        list.iter()
+            .map(|(n, o)| (n.to_string(), *o))
+            .collect::<Vec<_>>()
+    };
     let step = named(&[("pos", offset_of!(Step, pos)), ("n", offset_of!(Step, n))]);
     assert_eq!(members("Step"), (step, size_of::<Step>()));
     let sampling = named(&[
@@ -168,7 +263,10 @@ fn shared_structs_agree() {
         ("top_k", offset_of!(Sampling, top_k)),
         ("top_p", offset_of!(Sampling, top_p)),
         ("min_p", offset_of!(Sampling, min_p)),
-        ("repetition_penalty", offset_of!(Sampling, repetition_penalty)),
+        (
+            "repetition_penalty",
+            offset_of!(Sampling, repetition_penalty),
+        ),
         ("seed", offset_of!(Sampling, seed)),
     ]);
     assert_eq!(members("Sampling"), (sampling, size_of::<Sampling>()));

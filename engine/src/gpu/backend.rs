@@ -7,7 +7,8 @@ use wgpu::{
 };
 
 use super::device::Gpu;
-use super::plan::{Buf, Plan, Target};
+use super::options::{GpuOptions, target};
+use super::plan::{Buf, Plan};
 use super::schedule::{Dispatch, Schedule, allocate, encode};
 use super::signal::Signal;
 use crate::formats::{Row, Rows, WeightInfo};
@@ -18,33 +19,6 @@ use crate::{Error, Result};
 
 /// Draws that can be queued before one must be fetched.
 pub const MAX_IN_FLIGHT: usize = 8;
-
-/// How to compile a program. `None` leaves the choice to the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GpuOptions {
-    /// Fuse neighbouring ops; without, every op is a dispatch of its own.
-    pub fuse: bool,
-    /// Invocations that share a weight row in decode; a power of two up to 128.
-    pub lanes: Option<u32>,
-    /// Tokens per prefill call.
-    pub chunk: Option<usize>,
-    /// Whether reductions use subgroups; never where the device has none.
-    pub subgroups: bool,
-    /// Split weights that are larger, though the device could bind them.
-    pub max_binding_bytes: Option<u64>,
-}
-
-impl Default for GpuOptions {
-    fn default() -> Self {
-        Self {
-            fuse: true,
-            lanes: None,
-            chunk: None,
-            subgroups: true,
-            max_binding_bytes: None,
-        }
-    }
-}
 
 /// A compiled program with its weights, caches and activations.
 #[derive(Debug)]
@@ -88,7 +62,7 @@ impl GpuBackend {
         let plan = Plan::new(program, weights, context, target(gpu, options));
         let cols: Vec<usize> = weights.iter().map(|info| info.cols).collect();
         let buffers = gpu
-            .guarded("the model", || allocate(gpu, &plan, &cols))
+            .guarded("the model", plan.bytes(), || allocate(gpu, &plan, &cols))
             .await?;
         let make = || Ok(Schedule::new(gpu, &plan, &buffers));
         let schedule = gpu.guarded("a kernel", 0, make).await?;
@@ -372,24 +346,6 @@ fn map(buffer: &Buffer) -> Signal {
     let fire = signal.clone();
     buffer.map_async(MapMode::Read, .., move |result| fire.fire(result.is_ok()));
     signal
-}
-
-/// What the device suggests, where `options` leave it open. Barriers are slow on software adapters, so a
-/// row there is one invocation's; and a chunk is short, so that a prompt can be stopped.
-fn target(gpu: &Gpu, options: GpuOptions) -> Target {
-    let (lanes, chunk) = if gpu.is_software() {
-        (1, 32)
-    } else {
-        (32, 128)
-    };
-    let limit = gpu.max_binding_bytes();
-    Target {
-        lanes: options.lanes.unwrap_or(lanes),
-        subgroup: gpu.subgroup().filter(|_| options.subgroups),
-        max_binding_bytes: options.max_binding_bytes.unwrap_or(limit).min(limit),
-        chunk: options.chunk.unwrap_or(chunk),
-        fuse: options.fuse,
-    }
 }
 
 /// Attention reads heads four numbers at a time and keeps at most 256 of them.

@@ -128,10 +128,12 @@ impl Gpu {
         }))
     }
 
-    /// Runs `make`, and returns the error that the device reports meanwhile.
+    /// Runs `make`, which is to allocate `needed_bytes`, and returns the error that the device reports
+    /// meanwhile.
     pub(super) async fn guarded<T>(
         &self,
         what: &str,
+        needed_bytes: u64,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let invalid = self.device.push_error_scope(ErrorFilter::Validation);

@@ -1,21 +1,25 @@
 //! The GPU: a program is compiled once and then only replayed.
 //!
 //! - [`device`]: the adapter, its limits, and what becomes of it;
+//! - [`options`]: what a caller may choose;
 //! - [`fuse`]: neighbouring ops that one kernel does better;
-//! - [`plan`] and [`kernels`]: buffers and calls, worked out without a device, so that every shader that
+//! - [`plan`], `kernels` and [`call`]: buffers and calls, worked out without a device, so that every shader that
 //!   can be asked for is tested without one;
 //! - [`shaders`]: the files that kernels are made of;
-//! - [`schedule`]: the plan with real buffers, pipelines and bind groups;
+//! - `schedule`: the plan with real buffers, pipelines and bind groups;
 //! - [`backend`]: steps, draws in flight, and reading them back.
 
 pub mod backend;
+pub mod call;
 pub mod device;
 pub mod fuse;
-pub mod kernels;
+mod kernels;
+pub mod options;
 pub mod plan;
 mod schedule;
 pub mod shaders;
 mod signal;
 
-pub use backend::{GpuBackend, GpuOptions, MAX_IN_FLIGHT};
+pub use backend::{GpuBackend, MAX_IN_FLIGHT};
 pub use device::Gpu;
+pub use options::GpuOptions;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::call::Call;
 use super::fuse::{self, Node, weights_of};
-use super::kernels::{Call, Emitter, sampler};
+use super::kernels::{Emitter, sampler};
 use crate::formats::{Format, WeightInfo};
 use crate::op::{Act, Op, Rotary};
 use crate::program::{Program, Slot};

@@ -10,8 +10,8 @@ use wgpu::{
     PipelineLayoutDescriptor, ShaderModule, ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
+use super::call::{Call, Kernel};
 use super::device::Gpu;
-use super::kernels::{Call, Kernel};
 use super::plan::{Buf, Plan};
 use super::shaders;
 use crate::Result;

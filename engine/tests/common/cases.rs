@@ -21,7 +21,13 @@ const BOUND: f64 = 1e-11;
 fn case(name: String, build: impl FnOnce(&mut Net) -> Act) -> Case {
     let mut net = Net::new();
     let y = build(&mut net);
-    Case { name, bound: BOUND, model: net.finish_at(y), y, steps: vec![1, 2, 17] }
+    Case {
+        name,
+        bound: BOUND,
+        model: net.finish_at(y),
+        y,
+        steps: vec![1, 2, 17],
+    }
 }
 
 /// Every case.
@@ -62,7 +68,11 @@ pub fn linear() -> Vec<Case> {
 fn embed() -> Vec<Case> {
     let mut cases = Vec::new();
     for format in FORMATS {
-        let widths = if grouped(format) { [32, 64, 96, 1056] } else { [1, 13, 64, 577] };
+        let widths = if grouped(format) {
+            [32, 64, 96, 1056]
+        } else {
+            [1, 13, 64, 577]
+        };
         for d in widths {
             cases.push(case(format!("embed {format:?} {d}"), |net| {
                 let w = net.weight(VOCAB + 5, d, format);
@@ -93,7 +103,14 @@ fn rope() -> Vec<Case> {
             cases.push(case(name, |net| {
                 let x = net.input(heads * head_dim);
                 let frequencies = (0..pairs).map(|i| 0.7f32.powi(i)).collect();
-                net.b.rope(x, &Rotary { head_dim, pairing, frequencies })
+                net.b.rope(
+                    x,
+                    &Rotary {
+                        head_dim,
+                        pairing,
+                        frequencies,
+                    },
+                )
             }));
         }
     }
@@ -122,14 +139,35 @@ fn elementwise() -> Vec<Case> {
 
 /// Up to 283 keys: over two tiles.
 pub fn attention() -> Vec<Case> {
-    let sizes = [(1, 1, 4), (3, 1, 12), (4, 2, 32), (9, 3, 64), (8, 8, 16), (2, 1, 100), (2, 1, 256)];
+    let sizes = [
+        (1, 1, 4),
+        (3, 1, 12),
+        (4, 2, 32),
+        (9, 3, 64),
+        (8, 8, 16),
+        (2, 1, 100),
+        (2, 1, 256),
+    ];
     let attention = |(n_heads, n_kv_heads, head_dim)| {
         let name = format!("attention {n_heads} heads over {n_kv_heads} of {head_dim}");
         let mut case = case(name, |net| {
             let q = net.input(n_heads * head_dim);
-            let (k, v) = (net.input(n_kv_heads * head_dim), net.input(n_kv_heads * head_dim));
+            let (k, v) = (
+                net.input(n_kv_heads * head_dim),
+                net.input(n_kv_heads * head_dim),
+            );
             let (k, v) = (net.b.store(k), net.b.store(v));
-            net.b.attention(q, k, v, Heads { n_heads, n_kv_heads, head_dim }, 3.0)
+            net.b.attention(
+                q,
+                k,
+                v,
+                Heads {
+                    n_heads,
+                    n_kv_heads,
+                    head_dim,
+                },
+                3.0,
+            )
         });
         case.steps.extend([24; 11]);
         case

@@ -9,7 +9,13 @@ use engine::op::{Act, Gate, Heads, Pairing, Rotary, Weight};
 use engine::program::{Builder, Program};
 use half::{bf16, f16};
 
-pub const FORMATS: [Format; 5] = [Format::F32, Format::F16, Format::Bf16, Format::Q8, Format::Q4];
+pub const FORMATS: [Format; 5] = [
+    Format::F32,
+    Format::F16,
+    Format::Bf16,
+    Format::Q8,
+    Format::Q4,
+];
 
 /// A small generator of random numbers (xorshift32), so that every run sees the same.
 #[derive(Debug, Clone)]
@@ -51,7 +57,12 @@ pub const VOCAB: usize = 32;
 
 impl Net {
     pub fn new() -> Self {
-        Self { b: Builder::new(), infos: vec![], data: vec![], random: Random(0x1234_5678) }
+        Self {
+            b: Builder::new(),
+            infos: vec![],
+            data: vec![],
+            random: Random(0x1234_5678),
+        }
     }
 
     /// A random weight whose products with random inputs stay near 1.
@@ -63,8 +74,12 @@ impl Net {
         for _ in 0..n / if format == Format::Q4 { 2 } else { 1 } {
             match format {
                 Format::F32 => quants.extend((self.random.float() * size).to_le_bytes()),
-                Format::F16 => quants.extend(f16::from_f32(self.random.float() * size).to_le_bytes()),
-                Format::Bf16 => quants.extend(bf16::from_f32(self.random.float() * size).to_le_bytes()),
+                Format::F16 => {
+                    quants.extend(f16::from_f32(self.random.float() * size).to_le_bytes())
+                }
+                Format::Bf16 => {
+                    quants.extend(bf16::from_f32(self.random.float() * size).to_le_bytes())
+                }
                 Format::Q8 | Format::Q4 => quants.push((self.random.next() >> 9) as u8),
             }
         }
@@ -79,10 +94,24 @@ impl Net {
                 _ => {}
             }
         }
-        self.data.push(Rows { row0: 0, n_rows: rows, quants, scales });
+        self.data.push(Rows {
+            row0: 0,
+            n_rows: rows,
+            quants,
+            scales,
+        });
         let name = format!("w{}", self.infos.len());
-        self.infos.push(WeightInfo { name, format, rows, cols });
-        Weight { id: self.infos.len() - 1, rows, cols }
+        self.infos.push(WeightInfo {
+            name,
+            format,
+            rows,
+            cols,
+        });
+        Weight {
+            id: self.infos.len() - 1,
+            rows,
+            cols,
+        }
     }
 
     /// A random activation: rows of an embedding.
@@ -98,13 +127,20 @@ impl Net {
     }
 
     pub fn finish(self, logits: Act) -> Model {
-        Model { program: self.b.finish(logits), infos: self.infos, data: self.data }
+        Model {
+            program: self.b.finish(logits),
+            infos: self.infos,
+            data: self.data,
+        }
     }
 }
 
 /// Splits rows into uploads of an even number of rows, in an order that is not the file's.
 pub fn uploads(rows: &Rows) -> Vec<Rows> {
-    let (q, s) = (rows.quants.len() / rows.n_rows, rows.scales.len() / rows.n_rows);
+    let (q, s) = (
+        rows.quants.len() / rows.n_rows,
+        rows.scales.len() / rows.n_rows,
+    );
     let most = (rows.n_rows / 3).next_multiple_of(2).max(2);
     let mut out: Vec<Rows> = (0..rows.n_rows)
         .step_by(most)
@@ -138,7 +174,11 @@ pub const TINY: Llama = Llama {
     vocab: 193,
     d: 64,
     layers: 2,
-    heads: Heads { n_heads: 4, n_kv_heads: 2, head_dim: 16 },
+    heads: Heads {
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 16,
+    },
     hidden: 96,
     format: Format::Q4,
     head_format: Format::Q8,
@@ -149,7 +189,11 @@ pub const SMOLLM2: Llama = Llama {
     vocab: 49_152,
     d: 576,
     layers: 30,
-    heads: Heads { n_heads: 9, n_kv_heads: 3, head_dim: 64 },
+    heads: Heads {
+        n_heads: 9,
+        n_kv_heads: 3,
+        head_dim: 64,
+    },
     hidden: 1536,
     format: Format::Q4,
     head_format: Format::Q8,
@@ -159,10 +203,18 @@ impl Llama {
     /// Records the model with a tied head.
     pub fn build(&self) -> Model {
         let mut net = Net::new();
-        let Heads { n_heads, n_kv_heads, head_dim } = self.heads;
+        let Heads {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+        } = self.heads;
         let frequency = |i: usize| 10_000f32.powf(-(2.0 * i as f32) / head_dim as f32);
         let frequencies = (0..head_dim / 2).map(frequency).collect();
-        let rotary = Rotary { head_dim, pairing: Pairing::Interleaved, frequencies };
+        let rotary = Rotary {
+            head_dim,
+            pairing: Pairing::Interleaved,
+            frequencies,
+        };
         let table = net.weight(self.vocab, self.d, self.head_format);
         let mut x = net.b.embed(table);
         for _ in 0..self.layers {
@@ -174,7 +226,9 @@ impl Llama {
             });
             let (q, k) = (net.b.rope(q, &rotary), net.b.rope(k, &rotary));
             let (k, v) = (net.b.store(k), net.b.store(v));
-            let h = net.b.attention(q, k, v, self.heads, 1.0 / (head_dim as f32).sqrt());
+            let h = net
+                .b
+                .attention(q, k, v, self.heads, 1.0 / (head_dim as f32).sqrt());
             let w = net.weight(self.d, n_heads * head_dim, self.format);
             let h = net.b.linear(h, w, None);
             x = net.b.add(x, h);
