@@ -1,6 +1,6 @@
 //! Owns the worker: starts it, sends requests, brings its events, and starts another when it broke.
 
-use crate::protocol::{Event, Request};
+use crate::protocol::{Event, ModelRef, Request};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -121,11 +121,17 @@ impl Client {
     }
 }
 
-/// Sends `[json, File…]`; only a load carries files.
+/// Sends `[json, File…]`; only the load of a local model carries files.
 fn post(worker: &Worker, request: &Request, files: &[File]) {
     let json = serde_json::to_string(request).expect("requests are plain data");
     let message = js_sys::Array::of1(&json.into());
-    if matches!(request, Request::Load { .. }) {
+    if matches!(
+        request,
+        Request::Load {
+            model: ModelRef::Local { .. },
+            ..
+        }
+    ) {
         for file in files {
             message.push(file);
         }

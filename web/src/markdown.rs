@@ -38,8 +38,14 @@ pub enum Span {
     Code(String),
 }
 
-/// The blocks of a message.
-pub fn parse(text: &str) -> Vec<Block> {
+/// The blocks of a message. While it is `growing`, a mark at its end that may become a list, a heading
+/// or a fence is left out, so that it does not flash up as text.
+pub fn parse(text: &str, growing: bool) -> Vec<Block> {
+    let text = if growing {
+        without_half_mark(text)
+    } else {
+        text
+    };
     let mut blocks = Vec::new();
     let mut paragraph = String::new();
     let mut lines = text.lines().peekable();
@@ -73,6 +79,19 @@ pub fn parse(text: &str) -> Vec<Block> {
     }
     flush(&mut paragraph, &mut blocks);
     blocks
+}
+
+fn without_half_mark(text: &str) -> &str {
+    let at = text.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[at..].trim_start();
+    let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = rest.len() < line.len() && matches!(rest, "" | "." | ")" | ". " | ") ");
+    let mark = !line.is_empty() && line.trim_end().chars().all(|c| "-*+#`~".contains(c));
+    if number || (mark && !line.starts_with("```")) {
+        &text[..at]
+    } else {
+        text
+    }
 }
 
 fn flush(paragraph: &mut String, blocks: &mut Vec<Block>) {
@@ -229,13 +248,13 @@ mod tests {
     #[test]
     fn paragraphs_keep_their_line_breaks() {
         assert_eq!(
-            parse("one\ntwo\n\nthree"),
+            parse("one\ntwo\n\nthree", false),
             [
                 Block::Paragraph(vec![text("one\ntwo")]),
                 Block::Paragraph(vec![text("three")])
             ]
         );
-        assert_eq!(parse(""), []);
+        assert_eq!(parse("", false), []);
     }
 
     #[test]
@@ -245,19 +264,22 @@ mod tests {
             text: text.into(),
         };
         assert_eq!(
-            parse("```rust\n# not a heading\n\n  x\n```\nend"),
+            parse("```rust\n# not a heading\n\n  x\n```\nend", false),
             [
                 code("rust", "# not a heading\n\n  x"),
                 Block::Paragraph(vec![text("end")])
             ]
         );
-        assert_eq!(parse("```\nhalf"), [code("", "half")]);
-        assert_eq!(parse("```py"), [code("py", "")]);
+        assert_eq!(parse("```\nhalf", false), [code("", "half")]);
+        assert_eq!(parse("```py", false), [code("py", "")]);
     }
 
     #[test]
     fn lists_count_nest_and_end() {
-        let blocks = parse("Steps:\n1. one\n2. **two**\n   more\n   - inner\n\n3. three\nafter");
+        let blocks = parse(
+            "Steps:\n1. one\n2. **two**\n   more\n   - inner\n\n3. three\nafter",
+            false,
+        );
         assert_eq!(blocks.len(), 3);
         let Block::List {
             start: Some(1),
@@ -271,18 +293,21 @@ mod tests {
             items[1].1,
             [Span::Strong("two".into()), text("\n"), text("more")]
         );
-        assert_eq!(parse("- a\n1. b").len(), 2);
+        assert_eq!(parse("- a\n1. b", false).len(), 2);
         assert_eq!(
-            parse("3.14 is pi"),
+            parse("3.14 is pi", false),
             [Block::Paragraph(vec![text("3.14 is pi")])]
         );
     }
 
     #[test]
     fn headings() {
-        assert_eq!(parse("## Title"), [Block::Heading(vec![text("Title")])]);
         assert_eq!(
-            parse("#hashtag"),
+            parse("## Title", false),
+            [Block::Heading(vec![text("Title")])]
+        );
+        assert_eq!(
+            parse("#hashtag", false),
             [Block::Paragraph(vec![text("#hashtag")])]
         );
     }
@@ -319,10 +344,28 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_that_is_not_whole_yet_is_left_out() {
+        for growing in [
+            "1. a\n2",
+            "1. a\n2.",
+            "1. a\n  - ",
+            "1. a\n*",
+            "1. a\n``",
+            "1. a\n#",
+        ] {
+            assert_eq!(parse(growing, true), parse("1. a", false), "{growing}");
+        }
+        assert_eq!(parse("42", false), [Block::Paragraph(vec![text("42")])]);
+        assert_eq!(parse("a 2", true), parse("a 2", false));
+        assert_eq!(parse("```", true), parse("```", false));
+    }
+
+    #[test]
     fn every_prefix_can_be_drawn() {
         let whole = "# T\n\n1. *a*\n   ```x\n- `é**ü` **b\n~~~\ncode";
         for (end, _) in whole.char_indices() {
-            parse(&whole[..end]);
+            parse(&whole[..end], false);
+            parse(&whole[..end], true);
         }
     }
 }

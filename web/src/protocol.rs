@@ -186,11 +186,18 @@ pub enum Event {
         /// What was loaded.
         info: Info,
     },
+    /// An answer begins.
+    Reading {
+        /// The job.
+        id: JobId,
+        /// Tokens of the conversation.
+        n_prompt: u32,
+    },
     /// The question is being read.
     Prefill {
         /// The job.
         id: JobId,
-        /// Tokens read so far.
+        /// Tokens read so far, without those that were in the cache.
         done: u32,
         /// Tokens to read.
         total: u32,
@@ -271,6 +278,8 @@ pub struct Info {
     pub max_context: u32,
     /// "WebGPU · …" or "CPU · …".
     pub backend: String,
+    /// Why this backend, where one could expect another.
+    pub backend_reason: Option<String>,
     /// Whether it can chat: it has a chat template.
     pub has_template: bool,
     /// GPU dispatches per generated token.

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web::protocol::{
@@ -18,9 +19,7 @@ fn main() {
     std::panic::set_hook(Box::new(|info| {
         console_error_panic_hook::hook(info);
         let text = info.payload_as_str().unwrap_or("for an unknown reason");
-        send(&Event::Crashed {
-            message: text.to_owned(),
-        });
+        crash(text.to_owned());
     }));
     let worker = Rc::new(Worker::default());
     let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
@@ -30,11 +29,11 @@ fn main() {
     // What ends a job without a panic, such as memory that was refused, arrives here.
     let on_rejection = Closure::<dyn Fn(JsValue)>::new(|event: JsValue| {
         let reason = js_sys::Reflect::get(&event, &"reason".into()).unwrap_or(event);
-        send(&Event::Crashed {
-            message: storage::describe(&reason),
-        });
+        crash(storage::describe(&reason));
     });
-    scope().set_onunhandledrejection(Some(on_rejection.into_js_value().unchecked_ref()));
+    let listener = on_rejection.into_js_value();
+    // A worker's scope has the event, and web-sys no property for it.
+    let _ = scope().add_event_listener_with_callback("unhandledrejection", listener.unchecked_ref());
     send(&Event::Hello {
         build: BUILD.to_owned(),
     });
@@ -106,6 +105,8 @@ impl Worker {
                     context: Some(context as usize),
                 };
                 match self.load(id, &model, files, &options).await {
+                    // The page has long gone on: the memory is worth more.
+                    Ok(_) if self.is_stopped(id) => send(&Event::Stopped { id }),
                     Ok(engine) => {
                         send(&Event::Ready {
                             id,
@@ -224,6 +225,12 @@ impl Worker {
             });
         };
         let prompt = prompt(messages, engine.info().has_template);
+        if let Ok(tokens) = engine.tokens(&prompt) {
+            send(&Event::Reading {
+                id,
+                n_prompt: tokens.len() as u32,
+            });
+        }
         let generation = Generation {
             sampling: self::sampling(sampling),
             max_tokens: max_tokens as usize,
@@ -357,6 +364,7 @@ fn info(engine: &Engine) -> Info {
         context: info.context as u32,
         max_context: info.max_context as u32,
         backend: info.backend.clone(),
+        backend_reason: info.backend_reason.clone(),
         has_template: info.has_template,
         dispatches_per_token: info.dispatches_per_token.map(|n| n as u32),
         memory_bytes: memory_bytes(),
@@ -371,6 +379,14 @@ fn memory_bytes() -> u64 {
         .unchecked_into::<js_sys::ArrayBuffer>()
         .byte_length()
         .into()
+}
+
+/// A panic is followed by the rejection of the job's promise: the first of them says more.
+fn crash(message: String) {
+    static CRASHED: AtomicBool = AtomicBool::new(false);
+    if !CRASHED.swap(true, Ordering::Relaxed) {
+        send(&Event::Crashed { message });
+    }
 }
 
 fn send(event: &Event) {

@@ -1,7 +1,7 @@
 //! The part of the state that concerns getting a model, keeping it, and losing it.
 
 use super::{Banner, Chat, Command, Ending, Model, Offers, Remedy, unlisted};
-use crate::protocol::{BUILD, BackendChoice, JobId, ModelRef, Offer, Phase, Reason, Request};
+use crate::protocol::{BUILD, BackendChoice, Info, JobId, ModelRef, Offer, Phase, Reason, Request};
 use std::collections::VecDeque;
 
 /// A model on its way.
@@ -165,8 +165,18 @@ impl Chat {
         vec![]
     }
 
+    /// The catalog's name for a model is kinder than the one inside its file.
+    pub(super) fn ready(&mut self, mut info: Info) {
+        if let Some(ModelRef::Remote(remote)) = &self.wanted {
+            info.name.clone_from(&remote.name);
+        }
+        self.model = Model::Ready(info);
+        self.banner = None;
+        self.mark_stored();
+    }
+
     /// After a load from the network the model is on this device (or the note said that it is not).
-    pub(super) fn mark_stored(&mut self) {
+    fn mark_stored(&mut self) {
         if let (Offers::Known(offers), Some(ModelRef::Remote(wanted))) =
             (&mut self.offers, &self.wanted)
         {
@@ -247,18 +257,20 @@ impl Chat {
     }
 }
 
-/// Begins with a capital, ends with a full stop.
+/// Begins with a capital, unless it begins with a file's name or an address; ends with a full stop.
 fn sentence(text: &str) -> String {
     let text = text.trim();
-    let mut chars = text.chars();
-    let first: String = chars
-        .next()
-        .map(|c| c.to_uppercase().collect())
-        .unwrap_or_default();
+    let word = text.split(' ').next().unwrap_or_default();
+    let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+    let first = if word.contains(['.', '/']) {
+        first.to_owned()
+    } else {
+        first.to_uppercase()
+    };
     let stop = if text.ends_with(['.', '!', '?', '…']) {
         ""
     } else {
         "."
     };
-    format!("{first}{}{stop}", chars.as_str())
+    format!("{first}{rest}{stop}")
 }

@@ -84,6 +84,14 @@ pub fn is_dark() -> bool {
     }
 }
 
+/// Calls `changed` when the system turns dark or light.
+pub fn on_system_theme(changed: impl Fn() + 'static) {
+    let changed = Closure::<dyn Fn()>::new(changed).into_js_value();
+    if let Ok(Some(dark)) = window().match_media("(prefers-color-scheme: dark)") {
+        let _ = dark.add_event_listener_with_callback("change", changed.unchecked_ref());
+    }
+}
+
 /// "light", "dark", or "" for the system's.
 pub fn set_theme(theme: &str) {
     if let Some(root) = root() {

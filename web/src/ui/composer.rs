@@ -68,7 +68,11 @@ pub(super) fn Composer() -> impl IntoView {
 fn Status() -> impl IntoView {
     let ui = ui();
     let model = ui.memo(|chat| match &chat.model {
-        Model::Ready(info) => Some((info.backend.clone(), info.context)),
+        Model::Ready(info) => Some((
+            info.backend.clone(),
+            info.backend_reason.clone(),
+            info.context,
+        )),
         _ => None,
     });
     let why_not = ui.memo(|chat| chat.why_not_ask());
@@ -97,8 +101,8 @@ fn Status() -> impl IntoView {
         <p id="status" class="status" data-testid="status">
             {move || match model.get() {
                 None => view! { <span>{why_not.get()}</span> }.into_any(),
-                Some((backend, n_context)) => view! {
-                    <span class="backend" data-testid="backend">{backend}</span>
+                Some((backend, reason, n_context)) => view! {
+                    <span class="backend" data-testid="backend" title=reason>{backend}</span>
                     <span data-testid="rate">{rate}</span>
                     <span data-testid="first">{first}</span>
                     <span data-testid="context">{move || context(n_context)}</span>

@@ -44,8 +44,9 @@ pub(super) fn Header() -> impl IntoView {
 #[component]
 fn ThemeButton() -> impl IntoView {
     let dark = RwSignal::new(browser::is_dark());
+    browser::on_system_theme(move || dark.set(browser::is_dark()));
     let toggle = move |_| {
-        // Asked anew: the system may have changed since the page was opened.
+        // Asked anew: the settings may have changed it.
         let to_dark = !browser::is_dark();
         browser::set_theme(if to_dark { "dark" } else { "light" });
         dark.set(to_dark);

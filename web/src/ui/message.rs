@@ -63,7 +63,7 @@ fn Question(key: u32, text: RwSignal<String>) -> impl IntoView {
 fn Answer(key: u32, text: RwSignal<String>) -> impl IntoView {
     let ui = ui();
     let writing = ui.memo(move |chat| chat.answer.as_ref().is_some_and(|a| a.key == key));
-    let blocks = Memo::new(move |_| text.with(|text| markdown::parse(text)));
+    let blocks = Memo::new(move |_| text.with(|text| markdown::parse(text, writing.get())));
     let remark = ui.memo(move |chat| {
         let end = chat
             .messages

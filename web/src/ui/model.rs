@@ -138,14 +138,17 @@ fn what(loading: &Loading) -> &'static str {
     }
 }
 
-/// "34.2 MB of 98.4 MB · 35 % · 12.3 MB/s"
+/// "34.2 of 98.4 MB · 34 % · 12.3 MB/s"
 fn amount(loading: &Loading) -> String {
     if loading.phase == Phase::Preparing {
         return "A few moments".to_owned();
     }
     let done = format::bytes(loading.done_bytes);
-    let mut parts = vec![match loading.total_bytes {
-        Some(total) => format!("{done} of {}", format::bytes(total)),
+    let mut parts = vec![match loading.total_bytes.map(format::bytes) {
+        Some(total) => match (done.split_once(' '), total.split_once(' ')) {
+            (Some((done, unit)), Some((_, same))) if unit == same => format!("{done} of {total}"),
+            _ => format!("{done} of {total}"),
+        },
         None => done,
     }];
     parts.extend(

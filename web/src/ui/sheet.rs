@@ -7,6 +7,8 @@ use crate::settings::Settings;
 use crate::state::{Action, Offers};
 use leptos::html::Dialog;
 use leptos::prelude::*;
+use wasm_bindgen::JsValue;
+use web_sys::HtmlInputElement;
 
 #[component]
 pub(super) fn Sheet() -> impl IntoView {
@@ -46,8 +48,6 @@ pub(super) fn Sheet() -> impl IntoView {
         </dialog>
     }
 }
-
-use wasm_bindgen::JsValue;
 
 impl Ui {
     fn change(self, change: impl FnOnce(&mut Settings)) {
@@ -197,8 +197,9 @@ fn Slider(
     view! {
         <label class="field">
             <span class="label">
-                {label}<small>{hint}</small>
+                {label}
                 <output>{move || format!("{:.digits$}", value.get())}</output>
+                <small class="hint">{hint}</small>
             </span>
             <input type="range" aria-label=label min=min max=max step=step prop:value=move || value.get().to_string() on:input=on_input />
         </label>
@@ -216,20 +217,18 @@ fn Number(
     set: fn(&mut Settings, u32),
 ) -> impl IntoView {
     let ui = ui();
-    // Not a memo: an input that was refused must be written again, though the value is the old one.
-    let value = move || ui.chat.with(|chat| get(&chat.settings)).to_string();
+    let value = ui.memo(move |chat| get(&chat.settings));
     let on_change = move |e: leptos::ev::Event| {
-        let now = ui.chat.with_untracked(|chat| get(&chat.settings));
-        let value = event_target_value(&e)
-            .trim()
-            .parse::<u32>()
-            .map_or(now, |v| v.clamp(min, max));
-        ui.change(|s| set(s, value));
+        let input: HtmlInputElement = event_target(&e);
+        if let Ok(value) = input.value().trim().parse::<u32>() {
+            ui.change(|s| set(s, value.clamp(min, max)));
+        }
+        input.set_value(&value.get_untracked().to_string());
     };
     view! {
         <label class="field inline">
             <span class="label">{label}<small>{unit}</small></span>
-            <input type="number" inputmode="numeric" min=min max=max prop:value=value on:change=on_change />
+            <input type="number" inputmode="numeric" min=min max=max prop:value=move || value.get().to_string() on:change=on_change />
         </label>
     }
 }

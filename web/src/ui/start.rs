@@ -9,9 +9,9 @@ use leptos::prelude::*;
 
 const EXAMPLES: [&str; 4] = [
     "Why is the sky blue?",
-    "Write a short poem about a sewing thimble.",
-    "Give me three ideas for a rainy afternoon.",
-    "Explain what a neural network is to a child.",
+    "Write a short poem about a tailor.",
+    "What can I do on a rainy afternoon?",
+    "What is a neural network?",
 ];
 
 #[component]

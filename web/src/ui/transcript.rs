@@ -58,7 +58,7 @@ pub(super) fn Transcript() -> impl IntoView {
 /// Scrolls along with text that comes, as long as the reader is at the end.
 fn follow_the_end(ui: Ui, scroller: NodeRef<Main>, content: NodeRef<Div>) {
     let grown = move |_: JsValue| {
-        if ui.follow.get_untracked() {
+        if ui.follow.get_untracked() && ui.chat.with_untracked(|chat| !chat.messages.is_empty()) {
             to_end(scroller);
         }
     };

@@ -1,0 +1,212 @@
+// Getting a model: progress, cancel, resume, storage, files, and everything that can be wrong with it.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { after, before, test } from 'node:test';
+import { dist, launch, serve } from './lib.mjs';
+import { GREEDY, Thimble, serving, tiny } from './page.mjs';
+
+const DRAFT = 'A question that must not get lost';
+const settings = { sampling: GREEDY, max_tokens: 12, backend: 'cpu' };
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+});
+
+/** Runs `body(thimble, site)` on a page of its own; `files` are served beside it. */
+async function withPage({ files = {}, query = '', in: where = browser, ...options }, body) {
+  const site = await serve(dist, { intercept: serving(files) });
+  const thimble = await Thimble.open(where, `${site.url}${query}`, { settings, ...options });
+  try {
+    await body(thimble, site);
+    await thimble.close();
+  } finally {
+    await site.close();
+  }
+}
+
+/** The banner says `sentence`, the draft is there, and the page still answers with a good model. */
+async function staysUsable(thimble, sentence) {
+  await thimble.banner.waitFor({ timeout: 30_000 });
+  assert.match(await thimble.banner.innerText(), sentence);
+  assert.equal(await thimble.question.inputValue(), DRAFT);
+  await thimble.openFiles({ name: 'tiny.gguf', buffer: tiny() });
+  await thimble.ready.waitFor({ timeout: 30_000 });
+  assert.equal(await thimble.banner.count(), 0);
+  await thimble.question.press('Enter');
+  await thimble.untilAnswered();
+  assert.equal(await thimble.answers.count(), 1);
+}
+
+test('a download shows bytes, share and speed, and can be cancelled', async () => {
+  const size = 4_000_000;
+  const slowly = (request, response) => {
+    response.writeHead(200, { 'content-length': size });
+    const timer = setInterval(() => response.write(Buffer.alloc(100_000)), 100);
+    response.on('close', () => clearInterval(timer));
+  };
+  await withPage({ files: { 'slow.gguf': slowly }, query: '?model=slow.gguf&autoload' }, async (thimble) => {
+    const figures = thimble.page.getByTestId('progress-figures');
+    await figures.getByText(/\/s$/).waitFor();
+    assert.match(await figures.innerText(), /^[\d.]+( [kM]B)? of 4\.0 MB · \d+ % · [\d.]+ [kM]B\/s$/);
+    await thimble.shoot('2-loading');
+    await thimble.page.getByRole('button', { name: 'Cancel' }).click();
+    await thimble.loadButton.waitFor();
+    assert.equal(await thimble.banner.count(), 0);
+  });
+});
+
+test('a lost network: what came is kept, and "try again" goes on from there', async () => {
+  const model = tiny();
+  const half = model.length >> 1;
+  const ranges = [];
+  const torn = (request, response) => {
+    ranges.push(request.headers.range);
+    if (ranges.length === 1) {
+      response.writeHead(200, { 'content-length': model.length });
+      response.write(model.subarray(0, half), () => setTimeout(() => response.destroy(), 300));
+    } else {
+      const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range)[1]);
+      const headers = { 'content-length': model.length - from, 'content-range': `bytes ${from}-${model.length - 1}/${model.length}` };
+      response.writeHead(206, headers).end(model.subarray(from));
+    }
+  };
+  await withPage({ files: { 'torn.gguf': torn }, query: '?model=torn.gguf' }, async (thimble) => {
+    await thimble.question.fill(DRAFT);
+    await thimble.loadButton.click();
+    await thimble.banner.waitFor();
+    assert.match(await thimble.banner.innerText(), /connection was lost after .* is kept/);
+    await thimble.shoot('7-torn');
+    await thimble.page.getByRole('button', { name: 'Try again' }).click();
+    await thimble.untilReady();
+    assert.deepEqual(ranges, [undefined, `bytes=${half}-`]);
+    assert.equal(await thimble.question.inputValue(), DRAFT);
+  });
+});
+
+test('a model that was loaded once opens without the network', async () => {
+  let requests = 0;
+  const counted = (request, response) => {
+    requests += 1;
+    const body = tiny();
+    response.writeHead(200, { 'content-length': body.length }).end(body);
+  };
+  await withPage({ files: { 'kept.gguf': counted }, query: '?model=kept.gguf&autoload' }, async (thimble) => {
+    await thimble.untilReady();
+    await thimble.question.fill(DRAFT);
+    await thimble.page.reload();
+    await thimble.untilReady();
+    assert.equal(requests, 1);
+    assert.equal(await thimble.question.inputValue(), DRAFT, 'the draft outlives the page');
+  });
+});
+
+test('files: a safetensors folder', async () => {
+  const folder = new URL('../../models/tiny-llama-gqa-tied/', import.meta.url);
+  const files = fs.readdirSync(folder).map((name) => ({ name, buffer: fs.readFileSync(new URL(name, folder)) }));
+  await withPage({}, async (thimble) => {
+    await thimble.openFiles(...files);
+    await thimble.untilReady();
+    await thimble.ask('Hi');
+    await thimble.untilAnswered();
+    assert.equal(await thimble.answers.count(), 1);
+  });
+});
+
+const broken = {
+  'a file that is no model': [Buffer.from('Dear diary, this is no model at all.'.repeat(9)), /broken\.gguf.*(magic|GGUF)/],
+  'a truncated file': [tiny().subarray(0, 20_000), /broken\.gguf.*(end|short|trunc|outside|beyond|bytes)/],
+  'an empty file': [Buffer.alloc(0), /broken\.gguf/],
+  'an unknown architecture': [patched(tiny(), 'general.architecture', 'llama', 'camel'), /architecture is 'camel'.*knows: .*llama/],
+};
+for (const [what, [buffer, sentence]] of Object.entries(broken)) {
+  test(`bad input: ${what}`, () =>
+    withPage({}, async (thimble) => {
+      await thimble.question.fill(DRAFT);
+      await thimble.openFiles({ name: 'broken.gguf', buffer });
+      await staysUsable(thimble, sentence);
+    }));
+}
+
+/** Replaces a GGUF string value of the same length. */
+function patched(file, key, from, to) {
+  const copy = Buffer.from(file);
+  const at = copy.indexOf(from, copy.indexOf(key) + key.length);
+  copy.write(to, at);
+  return copy;
+}
+
+test('bad input: a missing model', () =>
+  withPage({ query: '?model=models/nowhere.gguf' }, async (thimble) => {
+    await thimble.question.fill(DRAFT);
+    await thimble.loadButton.click();
+    await staysUsable(thimble, /nowhere\.gguf could not be downloaded.*404/);
+  }));
+
+test('bad input: a page instead of a model is not kept', async () => {
+  let requests = 0;
+  const page = (request, response) => {
+    requests += 1;
+    response.writeHead(200).end('<!doctype html><title>Welcome</title>');
+  };
+  await withPage({ files: { 'page.gguf': page }, query: '?model=page.gguf' }, async (thimble) => {
+    await thimble.question.fill(DRAFT);
+    await thimble.loadButton.click();
+    await thimble.banner.waitFor();
+    await thimble.page.getByRole('button', { name: 'Try again' }).click();
+    await thimble.banner.waitFor();
+    await staysUsable(thimble, /page\.gguf/);
+    assert.equal(requests, 2);
+  });
+});
+
+test('bad input: a catalog that is not there, or no catalog', async () => {
+  const gone = (request, response) => response.writeHead(500).end();
+  for (const file of [gone, Buffer.from('{"no":"list"}')]) {
+    await withPage({ files: { 'catalog.json': file } }, async (thimble) => {
+      const sentence = await thimble.page.getByTestId('no-catalog').innerText();
+      assert.match(sentence, /list of models.*catalog\.json.*model file of your own/);
+      await thimble.openFiles({ name: 'tiny.gguf', buffer: tiny() });
+      await thimble.untilReady();
+    });
+  }
+});
+
+test('bad input: no WebGPU where it is asked for; the CPU is one click away', async () => {
+  const bare = await launch({ webgpu: false });
+  try {
+    const files = { 'tiny.gguf': tiny() };
+    await withPage({ files, query: '?backend=gpu&model=tiny.gguf', in: bare }, async (thimble) => {
+      await thimble.question.fill(DRAFT);
+      await thimble.loadButton.click();
+      await thimble.banner.waitFor();
+      assert.match(await thimble.banner.innerText(), /no usable GPU/i);
+      await thimble.shoot('6-no-gpu');
+      await thimble.page.getByRole('button', { name: 'Use the CPU' }).click();
+      await thimble.untilReady();
+      assert.match(await thimble.ready.innerText(), /CPU/);
+      assert.equal(await thimble.question.inputValue(), DRAFT);
+    });
+    // Without being forced, the page takes the CPU by itself.
+    await withPage({ files, query: '?backend=auto&model=tiny.gguf&autoload', in: bare }, async (thimble) => {
+      await thimble.untilReady();
+      assert.match(await thimble.ready.innerText(), /CPU/);
+    });
+  } finally {
+    await bare.close();
+  }
+});
+
+test('bad input: a worker that cannot be loaded', async () => {
+  const gone = (request, response) => response.writeHead(404).end();
+  await withPage({ files: { 'worker_loader.js': gone } }, async (thimble) => {
+    await thimble.banner.waitFor();
+    assert.match(await thimble.banner.innerText(), /engine stopped.*could not be loaded/);
+    await thimble.question.fill(DRAFT);
+    await thimble.page.getByRole('button', { name: 'Load the page again' }).click();
+    await thimble.question.waitFor();
+    assert.equal(await thimble.question.inputValue(), DRAFT);
+  });
+});

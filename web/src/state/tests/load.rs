@@ -1,0 +1,180 @@
+use super::*;
+
+#[test]
+fn a_load_shows_share_and_speed() {
+    let mut chat = fresh();
+    chat.act(Action::Load(ModelRef::Remote(remote())), 0.0);
+    for i in 0..=10_u32 {
+        let done_bytes = u64::from(i) * 50;
+        let event = Event::Progress {
+            id: 1,
+            phase: Phase::Downloading,
+            done_bytes,
+            total_bytes: None,
+        };
+        chat.apply(event, 1000.0 * f64::from(i));
+    }
+    let Model::Loading(loading) = &chat.model else {
+        panic!()
+    };
+    assert_eq!(loading.fraction(), Some(0.5));
+    assert_eq!(loading.bytes_per_second(), Some(50.0));
+}
+
+#[test]
+fn a_model_is_called_what_the_catalog_calls_it() {
+    let mut chat = fresh();
+    chat.act(Action::Load(ModelRef::Remote(remote())), 0.0);
+    let name = "smol 8k mix1".to_owned();
+    chat.apply(
+        Event::Ready {
+            id: 1,
+            info: Info { name, ..info() },
+        },
+        0.0,
+    );
+    let Model::Ready(info) = &chat.model else {
+        panic!("{:?}", chat.model)
+    };
+    assert_eq!(info.name, "Tiny");
+}
+
+#[test]
+fn a_cancelled_load_is_over_at_once() {
+    let mut chat = fresh();
+    chat.act(Action::Load(ModelRef::Remote(remote())), 0.0);
+    assert_eq!(
+        chat.act(Action::CancelLoad, 0.0),
+        [Command::Send(Request::Stop { id: 1 })]
+    );
+    let before = chat.clone();
+    chat.apply(
+        Event::Progress {
+            id: 1,
+            phase: Phase::Loading,
+            done_bytes: 5,
+            total_bytes: None,
+        },
+        0.0,
+    );
+    chat.apply(
+        Event::Ready {
+            id: 1,
+            info: info(),
+        },
+        0.0,
+    );
+    assert_eq!(chat, before);
+    assert_eq!(chat.model, Model::Absent);
+}
+
+#[test]
+fn a_stored_model_loads_by_itself_once() {
+    let offer = |stored| Event::Catalog {
+        models: vec![Offer {
+            model: remote(),
+            stored,
+        }],
+    };
+    let mut chat = fresh();
+    assert_eq!(chat.apply(offer(false), 0.0), []);
+    let mut chat = fresh();
+    assert!(matches!(
+        chat.apply(offer(true), 0.0)[..],
+        [Command::Send(Request::Load { .. })]
+    ));
+    chat.act(Action::CancelLoad, 0.0);
+    assert_eq!(chat.apply(offer(true), 0.0), []);
+}
+
+#[test]
+fn the_address_chooses_model_and_backend() {
+    let launch = Launch::default()
+        .with("model", "../my/model.gguf")
+        .with("autoload", "")
+        .with("backend", "gpu");
+    let mut chat = Chat::new(Settings::default(), launch);
+    let commands = chat.apply(
+        Event::NoCatalog {
+            message: "offline".into(),
+        },
+        0.0,
+    );
+    let [
+        Command::Send(Request::Load {
+            model: ModelRef::Remote(model),
+            backend,
+            ..
+        }),
+    ] = &commands[..]
+    else {
+        panic!("{commands:?}")
+    };
+    assert_eq!(
+        (model.name.as_str(), model.url.as_str()),
+        ("model", "../my/model.gguf")
+    );
+    assert_eq!(*backend, BackendChoice::Gpu);
+}
+
+#[test]
+fn without_a_catalog_the_page_says_so_and_files_still_open() {
+    let mut chat = fresh();
+    chat.apply(
+        Event::NoCatalog {
+            message: "The list is gone.".into(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.offers, Offers::Unknown("The list is gone.".into()));
+    let commands = chat.act(
+        Action::Load(ModelRef::Local {
+            name: "a.gguf".into(),
+            bytes: 9,
+        }),
+        0.0,
+    );
+    assert!(matches!(
+        commands[..],
+        [Command::Send(Request::Load { .. })]
+    ));
+}
+
+#[test]
+fn backend_and_context_load_the_model_again() {
+    let mut chat = ready();
+    let mut settings = chat.settings.clone();
+    settings.sampling.temperature = 1.0;
+    assert_eq!(
+        chat.act(Action::Settings(settings.clone()), 0.0),
+        [Command::SaveSettings]
+    );
+    settings.context = 4096;
+    let commands = chat.act(Action::Settings(settings), 0.0);
+    assert!(matches!(
+        commands[..],
+        [
+            Command::SaveSettings,
+            Command::Send(Request::Load { context: 4096, .. })
+        ]
+    ));
+}
+
+#[test]
+fn a_worker_of_another_version_is_noticed() {
+    let mut chat = fresh();
+    chat.apply(
+        Event::Hello {
+            build: BUILD.into(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.banner, None);
+    chat.apply(
+        Event::Hello {
+            build: "0.0.0-old".into(),
+        },
+        0.0,
+    );
+    assert_eq!(chat.banner.unwrap().remedies, [Remedy::ReloadPage]);
+}
