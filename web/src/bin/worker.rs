@@ -33,7 +33,8 @@ fn main() {
     });
     let listener = on_rejection.into_js_value();
     // A worker's scope has the event, and web-sys no property for it.
-    let _ = scope().add_event_listener_with_callback("unhandledrejection", listener.unchecked_ref());
+    let _ =
+        scope().add_event_listener_with_callback("unhandledrejection", listener.unchecked_ref());
     send(&Event::Hello {
         build: BUILD.to_owned(),
     });
