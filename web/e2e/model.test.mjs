@@ -44,7 +44,7 @@ test('a download shows bytes, share and speed, and can be cancelled', async () =
   const size = 4_000_000;
   const slowly = (request, response) => {
     response.writeHead(200, { 'content-length': size });
-    const timer = setInterval(() => response.write(Buffer.alloc(100_000)), 100);
+    const timer = setInterval(() => response.write(Buffer.alloc(20_000)), 100);
     response.on('close', () => clearInterval(timer));
   };
   await withPage({ files: { 'slow.gguf': slowly }, query: '?model=slow.gguf&autoload' }, async (thimble) => {

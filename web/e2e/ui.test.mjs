@@ -92,11 +92,11 @@ test('the theme follows the system until it is chosen, and is kept', async () =>
 });
 
 test('the transcript follows its end unless the reader scrolls away', async () => {
-  const thimble = await open({ settings: { sampling: { ...GREEDY, temperature: 1 }, max_tokens: 400 }, height: 480 });
+  const thimble = await open({ settings: { sampling: { ...GREEDY, temperature: 1 }, max_tokens: 60 }, height: 480 });
   await thimble.untilReady();
   const main = thimble.page.locator('main');
   const below = () => main.evaluate((m) => m.scrollHeight - m.scrollTop - m.clientHeight);
-  await thimble.ask('Write much.');
+  await thimble.ask(`Write much.${'\n!'.repeat(30)}`);
   await thimble.untilAnswered();
   assert.ok((await main.evaluate((m) => m.scrollHeight - m.clientHeight)) > 200, 'there is something to scroll');
   assert.ok((await below()) < 40, 'the end is in view');

@@ -198,7 +198,7 @@ fn Slider(
         <label class="field">
             <span class="label">
                 {label}
-                <output>{move || format!("{:.digits$}", value.get())}</output>
+                <span class="value" aria-hidden="true">{move || format!("{:.digits$}", value.get())}</span>
                 <small class="hint">{hint}</small>
             </span>
             <input type="range" aria-label=label min=min max=max step=step prop:value=move || value.get().to_string() on:input=on_input />
