@@ -12,27 +12,70 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 const MODEL: &[u8] = include_bytes!("../../models/tiny-llama-gguf/tiny-q4_1.gguf");
-const GOLDEN: &[u8] = include_bytes!("golden/tiny-llama-gguf-q4_1.safetensors");
 
-/// A picked file and bytes in memory read alike.
-fn blob() -> Source {
-    let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(MODEL));
-    let blob = web_sys::Blob::new_with_u8_array_sequence(&parts).unwrap();
-    Source::blob("tiny-q4_1.gguf", blob)
+/// A tiny checkpoint's files and what tools/golden.py recorded of it.
+struct Case {
+    name: &'static str,
+    files: &'static [(&'static str, &'static [u8])],
+    golden: &'static [u8],
 }
 
-async fn load(backend: BackendChoice) -> Engine {
+/// Between them, every packed format, and both rotary pairings.
+const CASES: [Case; 3] = [
+    Case {
+        name: "q4 and q8",
+        files: &[("tiny-q4_1.gguf", MODEL)],
+        golden: include_bytes!("golden/tiny-llama-gguf-q4_1.safetensors"),
+    },
+    Case {
+        name: "f16 and f32",
+        files: &[(
+            "tiny-f16.gguf",
+            include_bytes!("../../models/tiny-llama-gguf/tiny-f16.gguf"),
+        )],
+        golden: include_bytes!("golden/tiny-llama-gguf-f16.safetensors"),
+    },
+    Case {
+        name: "bf16",
+        files: &[
+            (
+                "config.json",
+                include_bytes!("../../models/tiny-llama-mha-untied/config.json"),
+            ),
+            (
+                "tokenizer.json",
+                include_bytes!("../../models/tiny-llama-mha-untied/tokenizer.json"),
+            ),
+            (
+                "model.safetensors",
+                include_bytes!("../../models/tiny-llama-mha-untied/model.safetensors"),
+            ),
+        ],
+        golden: include_bytes!("golden/tiny-llama-mha-untied.safetensors"),
+    },
+];
+
+/// A file as a visitor picks it.
+fn blob(name: &str, bytes: &[u8]) -> Source {
+    let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(bytes));
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&parts).unwrap();
+    Source::blob(name, blob)
+}
+
+async fn load(case: &Case, backend: BackendChoice) -> Engine {
+    let files = case
+        .files
+        .iter()
+        .map(|(name, bytes)| blob(name, bytes))
+        .collect();
     let mut on_progress = |_| ControlFlow::Continue(());
-    Engine::load(
-        vec![blob()],
-        &LoadOptions {
-            backend,
-            context: None,
-        },
-        &mut on_progress,
-    )
-    .await
-    .unwrap()
+    let options = LoadOptions {
+        backend,
+        context: None,
+    };
+    Engine::load(files, &options, &mut on_progress)
+        .await
+        .unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }
 
 async fn greedy(engine: &mut Engine) -> Vec<u32> {
@@ -53,43 +96,51 @@ async fn greedy(engine: &mut Engine) -> Vec<u32> {
     tokens
 }
 
-/// The logits that tools/golden.py recorded, on both backends.
+/// The logits that tools/golden.py recorded, in every format and on both backends. The browser's shader
+/// compiler is stricter than ours: this is where it sees every format's kernels.
 #[wasm_bindgen_test]
 async fn logits_are_those_of_the_reference() {
-    let golden = SafeTensors::deserialize(GOLDEN).unwrap();
-    let words = |name: &str| {
-        golden
-            .tensor(name)
-            .unwrap()
-            .data()
-            .as_chunks::<4>()
-            .0
-            .to_vec()
-    };
-    let ids: Vec<u32> = words("ids_0").into_iter().map(u32::from_le_bytes).collect();
-    let logits: Vec<f32> = words("logits_0")
-        .into_iter()
-        .map(f32::from_le_bytes)
-        .collect();
-    let vocab = logits.len() / ids.len();
-    let want = &logits[logits.len() - vocab..];
-    for choice in [BackendChoice::Cpu, BackendChoice::Gpu] {
-        let mut engine = load(choice).await;
-        let backend = engine.session().backend();
-        backend.begin(&Sampling::greedy(), &vec![0; vocab.div_ceil(32)]);
-        backend.prefill(0, &ids, true).unwrap();
-        let got = backend.logits().await.unwrap();
-        backend.discard();
-        let error: f32 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
-        let norm: f32 = want.iter().map(|w| w * w).sum();
-        assert!(error <= 1e-6 * norm, "{choice:?}: NMSE {:e}", error / norm);
+    for case in &CASES {
+        let golden = SafeTensors::deserialize(case.golden).unwrap();
+        let words = |name: &str| {
+            golden
+                .tensor(name)
+                .unwrap()
+                .data()
+                .as_chunks::<4>()
+                .0
+                .to_vec()
+        };
+        let ids: Vec<u32> = words("ids_0").into_iter().map(u32::from_le_bytes).collect();
+        let logits: Vec<f32> = words("logits_0")
+            .into_iter()
+            .map(f32::from_le_bytes)
+            .collect();
+        let vocab = logits.len() / ids.len();
+        let want = &logits[logits.len() - vocab..];
+        for choice in [BackendChoice::Cpu, BackendChoice::Gpu] {
+            let mut engine = load(case, choice).await;
+            let backend = engine.session().backend();
+            backend.begin(&Sampling::greedy(), &vec![0; vocab.div_ceil(32)]);
+            backend.prefill(0, &ids, true).unwrap();
+            let got = backend.logits().await.unwrap();
+            backend.discard();
+            let error: f32 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
+            let norm: f32 = want.iter().map(|w| w * w).sum();
+            assert!(
+                error <= 1e-6 * norm,
+                "{} {choice:?}: NMSE {:e}",
+                case.name,
+                error / norm
+            );
+        }
     }
 }
 
 #[wasm_bindgen_test]
 async fn greedy_text_is_the_same_on_both_backends() {
-    let cpu = greedy(&mut load(BackendChoice::Cpu).await).await;
-    let gpu = greedy(&mut load(BackendChoice::Gpu).await).await;
+    let cpu = greedy(&mut load(&CASES[0], BackendChoice::Cpu).await).await;
+    let gpu = greedy(&mut load(&CASES[0], BackendChoice::Gpu).await).await;
     assert_eq!(cpu.len(), 20);
     assert_eq!(cpu, gpu);
 }
@@ -97,7 +148,7 @@ async fn greedy_text_is_the_same_on_both_backends() {
 /// A read beyond the file's end is an error, not a panic.
 #[wasm_bindgen_test]
 async fn a_blob_ends_where_it_ends() {
-    let source = blob();
+    let source = blob("tiny-q4_1.gguf", MODEL);
     assert_eq!(source.len(), MODEL.len() as u64);
     assert_eq!(source.read(4..8).await.unwrap(), MODEL[4..8]);
     assert!(
