@@ -2,6 +2,7 @@
 
 use engine::weights::source::Source;
 use engine::{BackendChoice, Engine, Generation, LoadOptions, Message, Prompt};
+use js_sys::{RangeError, WebAssembly};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -13,7 +14,9 @@ use web::protocol::{
     self, BUILD, Event, Info, JobId, ModelRef, Phase, Reason, Request, Role, Sampling, Stats, Turn,
 };
 use web::storage::{self, Failure, Report};
-use web_sys::{AbortController, Blob, DedicatedWorkerGlobalScope, File, MessageEvent};
+use web_sys::{
+    AbortController, Blob, DedicatedWorkerGlobalScope, File, MessageEvent, PromiseRejectionEvent,
+};
 
 fn main() {
     std::panic::set_hook(Box::new(|info| {
@@ -27,10 +30,15 @@ fn main() {
     });
     scope().set_onmessage(Some(on_message.into_js_value().unchecked_ref()));
     // What ends a job without a panic, such as memory that was refused, arrives here.
-    let on_rejection = Closure::<dyn Fn(JsValue)>::new(|event: JsValue| {
-        let reason = js_sys::Reflect::get(&event, &"reason".into()).unwrap_or(event);
-        crash(storage::describe(&reason));
-    });
+    let on_rejection =
+        Closure::<dyn Fn(PromiseRejectionEvent)>::new(|event: PromiseRejectionEvent| {
+            let reason = event.reason();
+            if reason.is_instance_of::<WebAssembly::RuntimeError>()
+                || reason.is_instance_of::<RangeError>()
+            {
+                crash(storage::describe(&reason));
+            }
+        });
     let listener = on_rejection.into_js_value();
     // A worker's scope has the event, and web-sys no property for it.
     let _ =
@@ -374,7 +382,7 @@ fn info(engine: &Engine) -> Info {
 
 /// Size of this program's memory; it only ever grows, so this is its peak.
 fn memory_bytes() -> u64 {
-    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+    let memory: WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     memory
         .buffer()
         .unchecked_into::<js_sys::ArrayBuffer>()

@@ -148,8 +148,7 @@ async fn next(
 ) -> Result<Option<Uint8Array>, Failure> {
     let result = JsFuture::from(reader.read()).await;
     if (report.stopped)() {
-        // Ends the transfer; there is nobody left to tell whether that worked.
-        let _ = reader.cancel();
+        // The signal has ended the transfer.
         return Err(Failure::Stopped);
     }
     let result = result.map_err(|_| torn(done, total))?;
