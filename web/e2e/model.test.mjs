@@ -29,11 +29,11 @@ async function withPage({ files = {}, query = '', in: where = browser, ...option
 
 /** The banner says `sentence`, the draft is there, and the page still answers with a good model. */
 async function staysUsable(thimble, sentence) {
-  await thimble.banner.waitFor({ timeout: 30_000 });
+  await thimble.banner.waitFor();
   assert.match(await thimble.banner.innerText(), sentence);
   assert.equal(await thimble.question.inputValue(), DRAFT);
   await thimble.openFiles({ name: 'tiny.gguf', buffer: tiny() });
-  await thimble.ready.waitFor({ timeout: 30_000 });
+  await thimble.ready.waitFor();
   assert.equal(await thimble.banner.count(), 0);
   await thimble.question.press('Enter');
   await thimble.untilAnswered();

@@ -50,6 +50,8 @@ export class Thimble {
   /** Opens the page in a tab of its own with empty storage. `settings` are laid over the defaults. */
   static async open(browser, url, { settings, width = 1024, height = 768 } = {}) {
     const context = await browser.newContext({ viewport: { width, height } });
+    // A busy machine takes its time; a test that waits in vain still ends.
+    context.setDefaultTimeout(120_000);
     const page = await context.newPage();
     if (settings) {
       await page.addInitScript((json) => localStorage.getItem('thimble.settings') ?? localStorage.setItem('thimble.settings', json), JSON.stringify(settings));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use wgpu::{
     Adapter, AdapterInfo, Backend, Buffer, BufferDescriptor, BufferUsages, Device,
     DeviceDescriptor, DeviceType, ErrorFilter, Features, Instance, InstanceDescriptor, Limits,
-    PowerPreference, Queue, RequestAdapterOptions,
+    PowerPreference, Queue, RequestAdapterError, RequestAdapterOptions,
 };
 
 use crate::{Error, Result};
@@ -35,7 +35,13 @@ impl Gpu {
         let adapter = instance
             .request_adapter(&options)
             .await
-            .map_err(|e| no_gpu(&e))?;
+            .map_err(|e| match e {
+                // wgpu's own text lists the backends that were not compiled in.
+                RequestAdapterError::NotFound { .. } => {
+                    no_gpu(&"this system or browser offers none")
+                }
+                e => no_gpu(&e),
+            })?;
         let (device, queue) = adapter
             .request_device(&wants(&adapter))
             .await
