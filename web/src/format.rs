@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(duration(84.4), "84 ms");
         assert_eq!(duration(1234.0), "1.2 s");
         assert_eq!(duration(75_000.0), "1 min 15 s");
-        assert_eq!(rate(3.14), "3.1");
+        assert_eq!(rate(3.26), "3.3");
         assert_eq!(rate(31.4), "31");
     }
 }

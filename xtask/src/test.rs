@@ -141,12 +141,12 @@ fn counted(command: &mut Command, parse: fn(&str) -> Option<Counts>) -> Result<C
     Ok(counts)
 }
 
-/// A cargo command on the workspace's own code. The page's two programs are built for this machine
-/// too, with both features: their states and messages are tested natively.
+/// A cargo command on the workspace's own code. The page is built for this machine too: its states and
+/// messages are tested natively. Its worker reads the browser's files, so it is for wasm32 alone.
 fn workspace(args: &[&str]) -> Command {
     let mut command = cmd("cargo", args);
     command.args(["--locked", "--workspace", "--exclude", "wasm-bindgen-tools"]);
-    command.args(["--features", "web/app,web/worker"]);
+    command.args(["--features", "web/app"]);
     command
 }
 
