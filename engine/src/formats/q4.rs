@@ -3,8 +3,7 @@
 //! `quants[cols / 32, 16]`: byte `b` of a group holds weight `b` in its low and weight `16 + b` in its
 //! high nibble. `scales[cols / 32]` (f16 `d`, f16 `m`).
 
-use super::{GROUP, LANES, Row};
-use half::f16;
+use super::{GROUP, LANES, Row, f16::widen};
 
 const HALF: usize = GROUP / 2;
 
@@ -46,8 +45,5 @@ pub fn dot(row: Row<'_>, x: &[f32], group_sums: &[f32]) -> f32 {
 
 fn scale(row: Row<'_>, g: usize) -> (f32, f32) {
     let s = &row.scales[4 * g..][..4];
-    (
-        f16::from_le_bytes([s[0], s[1]]).to_f32(),
-        f16::from_le_bytes([s[2], s[3]]).to_f32(),
-    )
+    (widen([s[0], s[1]]), widen([s[2], s[3]]))
 }

@@ -2,8 +2,7 @@
 //!
 //! `quants[cols]` i8, `scales[cols / 32]` f16.
 
-use super::{GROUP, LANES, Row};
-use half::f16;
+use super::{GROUP, LANES, Row, f16::widen};
 
 /// `[cols]` weights.
 pub fn unpack(row: Row<'_>, out: &mut [f32]) {
@@ -36,5 +35,5 @@ pub fn dot(row: Row<'_>, x: &[f32]) -> f32 {
 }
 
 fn scale(row: Row<'_>, g: usize) -> f32 {
-    f16::from_le_bytes([row.scales[2 * g], row.scales[2 * g + 1]]).to_f32()
+    widen([row.scales[2 * g], row.scales[2 * g + 1]])
 }
