@@ -157,6 +157,8 @@ fn wasm_bindgen() -> Result {
                 "wasm-bindgen-tools",
             ],
         );
+        // The workspace's own setting for its dependencies stands above CHEAP_BUILD's.
+        cargo.args(["--config", "profile.release.package.'*'.opt-level=0"]);
         let target = tools("target")?;
         sh::run(cargo.envs(CHEAP_BUILD).env("CARGO_TARGET_DIR", &target))?;
         fs::create_dir_all(&bin).map_err(|e| format!("{}: {e}", bin.display()))?;
