@@ -209,7 +209,7 @@ pub fn nextest() -> Result {
     )
 }
 
-/// Installs a program from crates.io into `.tools/bin` unless it is there with a `--version` that
+/// Installs a program with cargo into `.tools/bin` unless it is there with a `--version` that
 /// starts with `expected`.
 fn cargo_install(package: &str, version: &str, options: &[&str], expected: &str) -> Result {
     let program = tools("bin")?.join(package);
