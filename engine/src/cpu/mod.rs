@@ -198,17 +198,6 @@ impl CpuBackend {
         &self.slots[self.program.slot(act)][..n * act.width]
     }
 
-    /// Bytes of weights, caches and activations.
-    pub fn allocated_bytes(&self) -> u64 {
-        let weights: usize = self
-            .weights
-            .iter()
-            .map(|w| w.quants.len() + w.scales.len())
-            .sum();
-        let floats: usize = self.slots.iter().chain(&self.caches).map(Vec::len).sum();
-        (weights + 4 * floats) as u64
-    }
-
     /// One op. The slot that it writes leaves its place meanwhile: an op never reads what it writes.
     fn run(&mut self, op: usize, step: Step, tokens: &[u32]) {
         let op = &self.program.ops[op];

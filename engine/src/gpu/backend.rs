@@ -92,15 +92,6 @@ impl GpuBackend {
         self.schedule.decode.body.len() + self.schedule.decode.head.len()
     }
 
-    /// Bytes of all buffers.
-    pub fn allocated_bytes(&self) -> u64 {
-        self.buffers
-            .values()
-            .chain(&self.ring)
-            .map(Buffer::size)
-            .sum()
-    }
-
     /// Puts some rows of a weight in place. `row0` and, except at the end, `n_rows` are even.
     ///
     /// # Errors
