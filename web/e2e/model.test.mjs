@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 import { dist, launch, serve } from './lib.mjs';
-import { GREEDY, Thimble, serving, tiny } from './page.mjs';
+import { GREEDY, Thimble, mistold, patched, serving, tiny } from './page.mjs';
 
 const DRAFT = 'A question that must not get lost';
 const settings = { sampling: GREEDY, max_tokens: 12, backend: 'cpu' };
@@ -122,6 +122,10 @@ const broken = {
   'a truncated file': [tiny().subarray(0, 20_000), /broken\.gguf.*(end|short|trunc|outside|beyond|bytes)/],
   'an empty file': [Buffer.alloc(0), /broken\.gguf/],
   'an unknown architecture': [patched(tiny(), 'general.architecture', 'llama', 'camel'), /architecture is 'camel'.*knows: .*llama/],
+  'an unknown quantisation': [mistold(tiny(), 'blk.0.attn_q.weight', { type: 99 }), /blk\.0\.attn_q\.weight.*99.*cannot read.*reads F32.*another quantisation/],
+  'a tensor of the wrong shape': [mistold(tiny(), 'blk.0.attn_q.weight', { rows: 16 }), /blk\.0\.attn_q\.weight.*shape \[16, 32\].*\[32, 32\]/],
+  'an offset that points outside the file': [mistold(tiny(), 'blk.0.attn_q.weight', { offset: 1 << 30 }), /ends at byte 43392.*blk\.0\.attn_q\.weight.*needs bytes up to/],
+  'a broken template': [patched(tiny(), 'chat_template', 'endfor', 'endfro'), /chat template cannot be used.*endfro/],
 };
 for (const [what, [buffer, sentence]] of Object.entries(broken)) {
   test(`bad input: ${what}`, () =>
@@ -130,14 +134,6 @@ for (const [what, [buffer, sentence]] of Object.entries(broken)) {
       await thimble.openFiles({ name: 'broken.gguf', buffer });
       await staysUsable(thimble, sentence);
     }));
-}
-
-/** Replaces a GGUF string value of the same length. */
-function patched(file, key, from, to) {
-  const copy = Buffer.from(file);
-  const at = copy.indexOf(from, copy.indexOf(key) + key.length);
-  copy.write(to, at);
-  return copy;
 }
 
 test('bad input: a missing model', () =>
@@ -162,6 +158,62 @@ test('bad input: a page instead of a model is not kept', async () => {
     await staysUsable(thimble, /page\.gguf/);
     assert.equal(requests, 2);
   });
+});
+
+test('a full disk: the model is held in memory, and the page says so', async () => {
+  const model = tiny();
+  let goOn;
+  const told = new Promise((resolve) => {
+    goOn = resolve;
+  });
+  // The last bytes come when the page has said its sentence.
+  const inTwo = (request, response) => {
+    response.writeHead(200, { 'content-length': model.length });
+    response.write(model.subarray(0, model.length - 100));
+    told.then(() => response.end(model.subarray(model.length - 100)));
+  };
+  await withPage({ files: { 'big.gguf': inTwo }, query: '?model=big.gguf' }, async (thimble) => {
+    const devtools = await thimble.page.context().newCDPSession(thimble.page);
+    const { origin } = new URL(thimble.page.url());
+    await devtools.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 10_000 });
+    await thimble.question.fill(DRAFT);
+    await thimble.loadButton.click();
+    await thimble.page.getByText('no room left on this device').waitFor();
+    await thimble.shoot('8-no-room');
+    goOn();
+    await thimble.untilReady();
+    await thimble.question.press('Enter');
+    await thimble.untilAnswered();
+    assert.equal(await thimble.answers.count(), 1);
+  });
+});
+
+test('the GPU is lost in the middle of an answer: the text stays, and the CPU goes on', async () => {
+  // A browser of its own: all its tabs share the process that dies here.
+  const doomed = await launch();
+  try {
+    const files = { 'tiny.gguf': tiny() };
+    const options = { settings: { sampling: GREEDY, max_tokens: 2000 }, in: doomed };
+    await withPage({ files, query: '?backend=gpu&model=tiny.gguf&autoload', ...options }, async (thimble) => {
+      await thimble.untilReady();
+      await thimble.ask('Hi');
+      await thimble.watchGrow(20);
+      await thimble.question.fill(DRAFT);
+      const devtools = await doomed.newBrowserCDPSession();
+      await devtools.send('Browser.crashGpuProcess');
+      await thimble.banner.waitFor();
+      assert.match(await thimble.banner.innerText(), /The GPU stopped working/);
+      assert.ok((await thimble.lastText()).length > 20, 'the text stays');
+      assert.match(await thimble.answers.last().innerText(), /Broken off by an error/);
+      assert.equal(await thimble.question.inputValue(), DRAFT);
+      await thimble.shoot('9-gpu-lost');
+      await thimble.page.getByRole('button', { name: 'Use the CPU' }).click();
+      await thimble.untilReady();
+      assert.match(await thimble.ready.innerText(), /CPU/);
+    });
+  } finally {
+    await doomed.close();
+  }
 });
 
 test('bad input: a catalog that is not there, or no catalog', async () => {

@@ -16,6 +16,25 @@ export function tiny(format = 'q8_0') {
   return fs.readFileSync(path.join(TINY, `tiny-${format}.gguf`));
 }
 
+/** A copy of a GGUF in which the text `from`, after `key`, is `to`; both of one length. */
+export function patched(file, key, from, to) {
+  const copy = Buffer.from(file);
+  const at = copy.indexOf(from, copy.indexOf(key) + key.length);
+  copy.write(to, at);
+  return copy;
+}
+
+/** A copy of a GGUF in which fields of a matrix's entry are other numbers: `rows`, `type`, `offset`. */
+export function mistold(file, name, { rows, type, offset }) {
+  const copy = Buffer.from(file);
+  // Behind the name: the number of dimensions (4 bytes), columns (8), rows (8), type (4), offset (8).
+  const at = copy.indexOf(name) + name.length;
+  if (rows !== undefined) copy.writeBigUInt64LE(BigInt(rows), at + 12);
+  if (type !== undefined) copy.writeUInt32LE(type, at + 20);
+  if (offset !== undefined) copy.writeBigUInt64LE(BigInt(offset), at + 24);
+  return copy;
+}
+
 /** For `serve`: answers `/…/NAME` with `files[NAME]`, a Buffer or a function of request and response. */
 export function serving(files) {
   return (request, response) => {
