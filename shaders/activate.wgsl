@@ -1,9 +1,8 @@
-// y = f(gate) * up; f is in the file that stands for the function.
+// y = function(x), or function(x) * up.
 override WG: u32;
 override WIDTH: u32;
 
-@group(0) @binding(1) var<storage, read> gate: array<f32>; // [n, WIDTH]
-@group(0) @binding(2) var<storage, read> up: array<f32>; // [n, WIDTH]
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [n, WIDTH]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, WIDTH]
 
 @compute @workgroup_size(WG)
@@ -15,6 +14,6 @@ fn main(
     let col = flat_group(group, count) * WG + local;
     if (col < WIDTH) {
         let i = group.z * WIDTH + col;
-        y[i] = gated(gate[i], up[i]);
+        y[i] = gated(function(x[i]), i);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Error, Result,
-    model::{self, Arch},
+    model::{self, Arch, Switch},
     program::Program,
     text::{
         chat::ChatTemplate,
@@ -11,22 +11,20 @@ use crate::{
     },
     weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// Everything that a session needs, the weights themselves still in their files.
+/// A model's headers and small files; the weights themselves are still in theirs.
 pub struct Checkpoint {
     /// What its author calls it, or the file's name.
     pub name: String,
-    /// The family, as config.json or the GGUF spells it.
-    pub architecture: String,
-    /// The forward pass.
-    pub program: Program,
-    /// What brings the weights in, in the order of their ids.
-    pub jobs: Vec<Job>,
-    /// The files that the jobs read.
+    /// The family.
+    pub arch: &'static Arch,
+    /// Its settings: config.json's, or a GGUF's metadata in the same words.
+    pub config: Value,
+    /// By the names that the family asks for.
+    tensors: Vec<(String, Tensor)>,
+    /// The files that the tensors lie in.
     pub sources: Vec<Source>,
-    /// Tokens that the model was trained for.
-    pub max_context: usize,
     /// Text to ids and back.
     pub tokenizer: Tokenizer,
     /// Messages to a prompt; none in a base model.
@@ -53,6 +51,54 @@ impl Checkpoint {
         open_hf(sources).await
     }
 
+    /// Records the forward pass under the checkpoint's own settings and some more.
+    ///
+    /// # Errors
+    /// When a weight is missing, left over, or of another shape or format than the settings ask for.
+    pub fn record(&self, settings: &Map<String, Value>) -> Result<Recording> {
+        let mut config = self.config.clone();
+        for (key, value) in settings {
+            config[key] = value.clone();
+        }
+        let weights = self.weights()?;
+        let program = (self.arch.build)(&config, &weights.root())?;
+        let jobs = weights.finish(self.arch.ignores)?;
+        Ok(Recording { program, jobs })
+    }
+
+    /// What the family's conventions leave open in these files.
+    ///
+    /// # Errors
+    /// When two tensors have one name.
+    pub fn switches(&self) -> Result<&'static [Switch]> {
+        Ok((self.arch.switches)(&self.weights()?.root()))
+    }
+
+    fn weights(&self) -> Result<Weights> {
+        Weights::new(weights_file(&self.sources), self.tensors.iter().cloned())
+    }
+
+    /// Tokens that the model was trained for, by whichever key says so; a sliding window is the end of what
+    /// is attended to as a whole.
+    pub fn max_context(&self) -> usize {
+        let number = |key: &str| self.config[key].as_u64().map(|n| n as usize);
+        let keys = ["max_position_embeddings", "block_size", "max_seq_len"];
+        let longest = keys.into_iter().find_map(number).unwrap_or(2048);
+        let window = number("sliding_window").unwrap_or(longest);
+        longest.min(window).max(1)
+    }
+}
+
+/// A forward pass and what brings its weights in, in the order of their ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// The forward pass.
+    pub program: Program,
+    /// One per weight.
+    pub jobs: Vec<Job>,
+}
+
+impl Recording {
     /// Weights of the model, each counted once.
     pub fn n_parameters(&self) -> u64 {
         self.jobs
@@ -74,21 +120,21 @@ async fn open_gguf(sources: Vec<Source>) -> Result<Checkpoint> {
     let source = &sources[0];
     let header = gguf::open(source, 0).await?;
     let metadata = &header.metadata;
-    let arch = model::arch_of_gguf(metadata)?;
-    let mut config = (arch.gguf.config)(metadata)?;
+    let (arch, dialect) = model::arch_of_gguf(metadata)?;
+    let mut config = (dialect.config)(metadata)?;
     let mut tensors = Vec::with_capacity(header.tensors.len());
-    for mut tensor in header.tensors {
+    for tensor in header.tensors {
         if tensor.name == "rope_freqs.weight" {
             config["rope_factors"] = json!(read_f32(source, &tensor).await?);
             continue;
         }
-        tensor.name = (arch.gguf.rename)(&tensor.name).unwrap_or(tensor.name);
-        tensors.push(tensor);
+        let name = (dialect.rename)(&tensor.name).unwrap_or_else(|| tensor.name.clone());
+        tensors.push((name, tensor));
     }
     let tokenizer = Tokenizer::from_gguf(metadata)?;
     let template = ChatTemplate::from_gguf(metadata, &tokenizer)?;
     let name = gguf_title(metadata, source);
-    assemble(name, arch, &config, tensors, sources, tokenizer, template)
+    assemble(name, arch, config, tensors, sources, tokenizer, template)
 }
 
 /// `general.basename` and `size_label` read better than `general.name`, which is often a training run's.
@@ -107,44 +153,75 @@ fn gguf_title(metadata: &Metadata, source: &Source) -> String {
 
 async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
     let files = HfFolder::read(&sources).await?;
-    let config: Value = serde_json::from_slice(&files.config).map_err(|e| Error::BadConfig {
-        file: "config.json".into(),
-        problem: format!("it is no JSON: {e}"),
-    })?;
-    let arch = model::arch_of_config(&config)?;
     let mut tensors = Vec::new();
+    let mut config = json!({});
     for (file, source) in sources
         .iter()
         .enumerate()
         .filter(|(_, s)| is_safetensors(s))
     {
-        tensors.extend(safetensors::open(source, file).await?.tensors);
+        let header = safetensors::open(source, file).await?;
+        // Some authors keep a few settings here.
+        for (key, text) in header.metadata {
+            config[key] = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        }
+        tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
+    }
+    lay_over(&mut config, "config.json", files.config.as_deref())?;
+    for sidecar in &files.sidecars {
+        lay_over(&mut config, SIDECAR, Some(sidecar))?;
     }
     let tokenizer = Tokenizer::from_hf(&HfFiles {
         tokenizer: &files.tokenizer,
         tokenizer_config: files.tokenizer_config.as_deref(),
         generation_config: files.generation_config.as_deref(),
-        config: Some(&files.config),
+        config: files.config.as_deref(),
     })?;
     let template = ChatTemplate::from_hf(
         files.tokenizer_config.as_deref(),
         files.chat_template.as_deref(),
         &tokenizer,
     )?;
-    let name = config
-        .get("_name_or_path")
-        .and_then(Value::as_str)
-        .filter(|s| !s.is_empty());
-    let name = name.map_or_else(
-        || arch.model_types[0].to_string(),
-        |path| path.rsplit('/').next().unwrap_or(path).into(),
-    );
-    assemble(name, arch, &config, tensors, sources, tokenizer, template)
+    let weights = Weights::new(weights_file(&sources), tensors.iter().cloned())?;
+    let arch = model::arch_of_files(&config, &weights.root())?;
+    let path = config["_name_or_path"].as_str().unwrap_or_default();
+    let name = match path.rsplit('/').next() {
+        Some(name) if !name.is_empty() => name,
+        _ => config["name"].as_str().unwrap_or(arch.model_types[0]),
+    };
+    let name = name.to_owned();
+    assemble(name, arch, config, tensors, sources, tokenizer, template)
+}
+
+/// A visitor's own settings beside a published model: keys that go before those of config.json. Of several
+/// such files the first goes before the others.
+const SIDECAR: &str = "thimble.json";
+
+/// Adds the keys of a JSON file, before those that are there.
+fn lay_over(config: &mut Value, file: &str, bytes: Option<&[u8]>) -> Result<()> {
+    let Some(bytes) = bytes else {
+        return Ok(());
+    };
+    let bad = |problem: String| Error::BadConfig {
+        file: file.into(),
+        problem,
+    };
+    let over = serde_json::from_slice(bytes).map_err(|e| bad(format!("it is no JSON: {e}")))?;
+    let Value::Object(over) = over else {
+        return Err(bad("it is no JSON object".into()));
+    };
+    for (key, value) in over {
+        config[key] = value;
+    }
+    Ok(())
 }
 
 /// The small files of a Hugging Face folder.
 struct HfFolder {
-    config: Vec<u8>,
+    /// Some authors publish none.
+    config: Option<Vec<u8>>,
+    /// Those that go before the others come last.
+    sidecars: Vec<Vec<u8>>,
     tokenizer: Vec<u8>,
     tokenizer_config: Option<Vec<u8>>,
     generation_config: Option<Vec<u8>>,
@@ -162,8 +239,13 @@ impl HfFolder {
         } else if !sources.iter().any(is_safetensors) {
             return Err(missing("model.safetensors"));
         }
+        let mut sidecars = Vec::new();
+        for source in sources.iter().filter(|s| base_name(s) == SIDECAR).rev() {
+            sidecars.push(source.read_all().await?);
+        }
         Ok(Self {
-            config: required(sources, "config.json").await?,
+            config: optional(sources, "config.json").await?,
+            sidecars,
             tokenizer: required(sources, "tokenizer.json").await?,
             tokenizer_config: optional(sources, "tokenizer_config.json").await?,
             generation_config: optional(sources, "generation_config.json").await?,
@@ -174,34 +256,38 @@ impl HfFolder {
 
 fn assemble(
     name: String,
-    arch: &Arch,
-    config: &Value,
-    tensors: Vec<Tensor>,
+    arch: &'static Arch,
+    config: Value,
+    tensors: Vec<(String, Tensor)>,
     sources: Vec<Source>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
 ) -> Result<Checkpoint> {
-    let file = sources
-        .iter()
-        .map(base_name)
-        .find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"));
-    let weights = Weights::new(file.unwrap_or("the model file"), tensors)?;
-    let program = (arch.build)(config, &weights.root())?;
-    let jobs = weights.finish(arch.ignores)?;
-    let max_context = config
-        .get("max_position_embeddings")
-        .and_then(Value::as_u64)
-        .unwrap_or(2048) as usize;
+    let own_template = || {
+        let source = arch.chat_template?;
+        Some(ChatTemplate::new(source, tokenizer.names()))
+    };
+    let template = match template {
+        Some(template) => Some(template),
+        None => own_template().transpose()?,
+    };
     Ok(Checkpoint {
         name,
-        architecture: arch.model_types[0].into(),
-        program,
-        jobs,
+        arch,
+        config,
+        tensors,
         sources,
-        max_context: max_context.max(1),
         tokenizer,
         template,
     })
+}
+
+fn weights_file(sources: &[Source]) -> &str {
+    sources
+        .iter()
+        .map(base_name)
+        .find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"))
+        .unwrap_or("the model file")
 }
 
 /// A small f32 vector that the model's structure depends on.

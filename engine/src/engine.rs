@@ -2,11 +2,10 @@
 
 use crate::{
     Error, Result,
-    backend::Backend,
+    calibrate::Found,
     checkpoint::Checkpoint,
-    cpu::CpuBackend,
-    formats::WeightInfo,
-    gpu::{Gpu, GpuBackend, GpuOptions},
+    load::{Device, Loader},
+    model::Arch,
     sampler::Sampling,
     session::{End, Run, Session, Tick},
     text::{
@@ -14,17 +13,19 @@ use crate::{
         stream::TokenStream,
         tokenizer::Tokenizer,
     },
-    weights::{loader, source::Source},
+    weights::{precision::Precision, source::Source},
 };
+use serde_json::Map;
 use std::ops::ControlFlow;
 
-pub use crate::weights::loader::Progress;
+pub use crate::load::Progress;
 
 /// A model that is loaded and ready to answer.
 pub struct Engine {
     session: Session,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    arch: &'static Arch,
     info: Info,
 }
 
@@ -47,13 +48,15 @@ pub struct LoadOptions {
     pub backend: BackendChoice,
     /// Tokens of context to keep room for; 2,048 when `None`. Never more than the model was trained for.
     pub context: Option<usize>,
+    /// What becomes of weights that a file stores as whole floats.
+    pub precision: Precision,
 }
 
 /// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
 const DEFAULT_CONTEXT: usize = 2048;
 
 /// What was loaded, and where it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Info {
     /// The model's name.
     pub name: String,
@@ -67,6 +70,9 @@ pub struct Info {
     pub context: usize,
     /// Tokens that the model was trained for.
     pub max_context: usize,
+    /// What calibration found out about the files, where they left something open. Given back as a
+    /// `thimble.json`, it need not be found again.
+    pub found: Option<Found>,
     /// For the status line: `WebGPU · <adapter>` or `CPU`.
     pub backend: String,
     /// Why this backend, where the reader may have expected another.
@@ -154,38 +160,41 @@ impl Engine {
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self> {
         let checkpoint = Checkpoint::open(files).await?;
+        let max_context = checkpoint.max_context();
         let context = options
             .context
             .unwrap_or(DEFAULT_CONTEXT)
-            .clamp(1, checkpoint.max_context);
-        let mut device = Device::choose(options.backend).await?;
-        let mut backend = device.backend(&checkpoint, context).await?;
-        let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
-        loader::load(
-            &checkpoint.sources,
-            &checkpoint.jobs,
-            &mut upload,
+            .clamp(1, max_context);
+        let mut loader = Loader {
+            checkpoint: &checkpoint,
+            device: Device::choose(options.backend).await?,
+            precision: options.precision,
             on_progress,
-        )
-        .await?;
-        backend.settle().await?;
+        };
+        let found = loader.calibrate().await?;
+        let settings = found.clone().map_or_else(Map::new, |found| found.settings);
+        let recording = loader.record(&settings)?;
+        let backend = loader.load(&recording, context).await?;
+        let device = loader.device;
         let info = Info {
             name: checkpoint.name.clone(),
-            architecture: checkpoint.architecture.clone(),
-            n_parameters: checkpoint.n_parameters(),
-            weight_bytes: checkpoint.weight_bytes(),
+            architecture: checkpoint.arch.model_types[0].into(),
+            n_parameters: recording.n_parameters(),
+            weight_bytes: recording.weight_bytes(),
             context,
-            max_context: checkpoint.max_context,
+            max_context,
+            found,
             backend: device.describe(),
-            backend_reason: device.reason.take(),
+            backend_reason: device.reason,
             has_template: checkpoint.template.is_some(),
             dispatches_per_token: backend.dispatches_per_token(),
         };
-        let session = Session::new(backend, context, checkpoint.program.vocab());
+        let session = Session::new(backend, context, recording.program.vocab());
         Ok(Self {
             session,
             tokenizer: checkpoint.tokenizer,
             template: checkpoint.template,
+            arch: checkpoint.arch,
             info,
         })
     }
@@ -213,9 +222,14 @@ impl Engine {
     pub fn tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         match (prompt, &self.template) {
             (Prompt::Text(text), _) => self.tokenizer.encode(text, false),
-            (Prompt::Chat(messages), Some(template)) => self
-                .tokenizer
-                .encode(&template.render(messages, true)?, true),
+            (Prompt::Chat(messages), Some(template)) => {
+                let text = template.render(messages, true)?;
+                let mut tokens = self.tokenizer.encode(&text, true)?;
+                if self.arch.begins_with_bos {
+                    tokens.splice(0..0, self.tokenizer.bos());
+                }
+                Ok(tokens)
+            }
             (Prompt::Chat(_), None) => Err(Error::Template(
                 "this is a base model without one; it continues a text instead of chatting".into(),
             )),
@@ -236,7 +250,11 @@ impl Engine {
         let tokens = self.tokens(prompt)?;
         let is_continuation = matches!(prompt, Prompt::Text(_));
         let trims_space = self.tokenizer.begins_with_space() && !is_continuation;
-        let mut stream = TokenStream::new(&generation.stop, trims_space);
+        let mut stop = generation.stop.clone();
+        if !is_continuation {
+            stop.extend(self.arch.stop.iter().map(|s| s.to_string()));
+        }
+        let mut stream = TokenStream::new(&stop, trims_space);
         let mut reason = None;
         let tokenizer = &self.tokenizer;
         let mut on_tick = |tick| {
@@ -297,54 +315,5 @@ fn finished(run: Run, reason: Option<Reason>, n_prompt: usize) -> Finished {
         n_generated,
         prefill_ms,
         decode_ms,
-    }
-}
-
-/// The device that was chosen, and why.
-struct Device {
-    gpu: Option<Gpu>,
-    reason: Option<String>,
-}
-
-impl Device {
-    async fn choose(choice: BackendChoice) -> Result<Self> {
-        let cpu = |reason| Self { gpu: None, reason };
-        match choice {
-            BackendChoice::Cpu => Ok(cpu(None)),
-            BackendChoice::Gpu => Ok(Self {
-                gpu: Some(Gpu::new().await?),
-                reason: None,
-            }),
-            BackendChoice::Auto => Ok(match Gpu::new().await {
-                Ok(gpu) if gpu.is_software() => cpu(Some(format!(
-                    "{} is software and slower than the CPU backend",
-                    gpu.describe()
-                ))),
-                Ok(gpu) => Self {
-                    gpu: Some(gpu),
-                    reason: None,
-                },
-                Err(error) => cpu(Some(error.to_string())),
-            }),
-        }
-    }
-
-    async fn backend(&self, checkpoint: &Checkpoint, context: usize) -> Result<Backend> {
-        let weights: Vec<WeightInfo> = checkpoint.jobs.iter().map(|job| job.info.clone()).collect();
-        let program = &checkpoint.program;
-        Ok(match &self.gpu {
-            None => Backend::Cpu(Box::new(CpuBackend::new(program, &weights, context)?)),
-            Some(gpu) => Backend::Gpu(Box::new(
-                GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,
-            )),
-        })
-    }
-
-    fn describe(&self) -> String {
-        match &self.gpu {
-            Some(gpu) => gpu.describe(),
-            None if cfg!(target_arch = "wasm32") => "CPU · wasm simd128".into(),
-            None => "CPU".into(),
-        }
     }
 }

@@ -120,6 +120,18 @@ pub enum Error {
     /// The GPU went away (driver reset, sleep, too long a computation).
     #[error("the GPU stopped working ({0}); load the model again, or use the CPU")]
     DeviceLost(String),
+    /// No reading of a file with unstated conventions gives a model that knows English.
+    #[error(
+        "the weights were read, but none of {tried} ways to read them gives a model that knows English ({nll} nats per token at best, below {needed} are needed): the file is damaged, not trained, or packed in a way that Thimble does not know. Download it again, or tell its conventions in a thimble.json beside it"
+    )]
+    NotUnderstood {
+        /// The best mean negative log-likelihood.
+        nll: String,
+        /// What it must stay below.
+        needed: String,
+        /// How many readings were tried.
+        tried: usize,
+    },
     /// The visitor cancelled.
     #[error("cancelled")]
     Stopped,

@@ -12,12 +12,14 @@
 //! - [`Engine`] is all of this behind one door.
 
 pub mod backend;
+pub mod calibrate;
 pub mod checkpoint;
 pub mod cpu;
 mod engine;
 pub mod error;
 pub mod formats;
 pub mod gpu;
+mod load;
 pub mod model;
 pub mod op;
 pub mod platform;
@@ -33,4 +35,4 @@ pub use engine::{
 pub use error::{Error, Result};
 pub use sampler::Sampling;
 pub use text::chat::{Message, Role};
-pub use weights::source::Source;
+pub use weights::{precision::Precision, source::Source};

@@ -74,11 +74,37 @@ pub struct Rotary {
     pub frequencies: Vec<f32>,
 }
 
-/// Element-wise functions of a gated MLP: `y = f(gate) · up`.
+/// Element-wise functions of an MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Gate {
-    /// `silu(gate) · up` (Shazeer 2020).
-    SwiGlu,
+pub enum Function {
+    /// `x · sigmoid(x)`; with a gate, SwiGLU (Shazeer 2020).
+    Silu,
+    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))` (Hendrycks & Gimpel 2016).
+    Gelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `max(x, 0)²` (So et al. 2021).
+    ReluSquared,
+}
+
+/// How a router's logits become scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Score {
+    /// Over all experts: they sum to 1.
+    Softmax,
+    /// Each expert by itself.
+    Sigmoid,
+}
+
+/// How a token's experts are chosen (Shazeer et al. 2017).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Router {
+    /// From logits to scores.
+    pub score: Score,
+    /// Experts per token.
+    pub top_k: usize,
+    /// Whether the weights of the chosen are divided by their sum (at least 1e-6).
+    pub renormalise: bool,
 }
 
 /// One step of the forward pass. An op never reads an activation that it writes.
@@ -145,15 +171,50 @@ pub enum Op {
         /// `[n, n_heads · head_dim]`
         y: Act,
     },
-    /// `y = f(gate) · up`, element by element.
+    /// `y = f(x)`, or `y = f(x) · up`, element by element.
     Activate {
+        /// `[n, hidden]`; the gate, where there is an `up`.
+        x: Act,
         /// `[n, hidden]`
-        gate: Act,
-        /// `[n, hidden]`
-        up: Act,
+        up: Option<Act>,
         /// Which function.
-        function: Gate,
+        function: Function,
         /// `[n, hidden]`
+        y: Act,
+    },
+    /// Chooses each token's experts: the `top_k` largest of `score + bias`, the lower id first among equals.
+    /// A row of `y` holds their `top_k` ids, as whole numbers, then their `top_k` weights, the scores
+    /// without bias.
+    Route {
+        /// `[n, n_experts]`
+        logits: Act,
+        /// `[1, n_experts]`; moves the choice, not the weights.
+        bias: Option<Weight>,
+        /// How.
+        router: Router,
+        /// `[n, 2 · top_k]`
+        y: Act,
+    },
+    /// `y[i] = x · w[id_i]ᵀ` for the chosen experts `id_i` of each token.
+    ExpertLinear {
+        /// `[n, cols]`, one input for all of a token's experts, or `[n, top_k · cols]`, one for each.
+        x: Act,
+        /// `[n_experts · rows, cols]`, the experts below one another.
+        w: Weight,
+        /// `[n, 2 · top_k]`, by `Route`.
+        routing: Act,
+        /// `[n, top_k · rows]`
+        y: Act,
+        /// Experts in `w`.
+        n_experts: usize,
+    },
+    /// `y = Σ_i weight_i · x_i` over the chosen experts of each token.
+    Combine {
+        /// `[n, top_k · d]`
+        x: Act,
+        /// `[n, 2 · top_k]`, by `Route`.
+        routing: Act,
+        /// `[n, d]`
         y: Act,
     },
     /// `y = a + b`, element by element.
@@ -185,7 +246,11 @@ impl Op {
             | Op::Store { x, .. }
             | Op::Last { x, .. } => vec![x],
             Op::Attention { q, .. } => vec![q],
-            Op::Activate { gate, up, .. } => vec![gate, up],
+            Op::Activate { x, up, .. } => [x].into_iter().chain(up).collect(),
+            Op::Route { logits, .. } => vec![logits],
+            Op::ExpertLinear { x, routing, .. } | Op::Combine { x, routing, .. } => {
+                vec![x, routing]
+            }
             Op::Add { a, b, .. } => vec![a, b],
         }
     }
@@ -199,6 +264,9 @@ impl Op {
             | Op::Rope { y, .. }
             | Op::Attention { y, .. }
             | Op::Activate { y, .. }
+            | Op::Route { y, .. }
+            | Op::ExpertLinear { y, .. }
+            | Op::Combine { y, .. }
             | Op::Add { y, .. }
             | Op::Last { y, .. } => Some(y),
             Op::Store { .. } => None,

@@ -1,6 +1,6 @@
 //! A forward pass as data: [`Builder`] records ops, [`Program`] is the immutable result.
 
-use crate::op::{Act, Cache, Gate, Heads, Op, Rotary, Weight};
+use crate::op::{Act, Cache, Function, Heads, Op, Rotary, Router, Score, Weight};
 
 /// A recorded forward pass. Backend-free; never changes after [`Builder::finish`].
 #[derive(Debug, Clone, PartialEq)]
@@ -148,16 +148,66 @@ impl Builder {
         y
     }
 
-    /// `gate[n, hidden], up[n, hidden] → [n, hidden]`.
-    pub fn activate(&mut self, gate: Act, up: Act, function: Gate) -> Act {
-        assert_eq!(gate.width, up.width, "gate and up differ in width");
-        let y = self.act(gate.width);
-        self.push(Op::Activate {
-            gate,
-            up,
-            function,
+    /// `x[n, hidden], up[n, hidden] → [n, hidden]`.
+    pub fn activate(&mut self, x: Act, up: Option<Act>, function: Function) -> Act {
+        if let Some(up) = up {
+            assert_eq!(x.width, up.width, "gate and up differ in width");
+        }
+        let y = self.act(x.width);
+        self.push(Op::Activate { x, up, function, y });
+        y
+    }
+
+    /// `logits[n, n_experts] → [n, 2 · top_k]`: ids and weights.
+    pub fn route(&mut self, logits: Act, bias: Option<Weight>, router: Router) -> Act {
+        assert!(
+            (1..=logits.width).contains(&router.top_k),
+            "{} of {} experts",
+            router.top_k,
+            logits.width
+        );
+        assert!(
+            bias.is_none() || router.score == Score::Sigmoid,
+            "a bias chooses among sigmoids"
+        );
+        if let Some(b) = bias {
+            assert_eq!((b.rows, b.cols), (1, logits.width), "bias of another width");
+        }
+        let y = self.act(2 * router.top_k);
+        self.push(Op::Route {
+            logits,
+            bias,
+            router,
             y,
         });
+        y
+    }
+
+    /// `x[n, cols]` or `x[n, top_k · cols]`, `w[n_experts · rows, cols] → [n, top_k · rows]`.
+    pub fn expert_linear(&mut self, x: Act, w: Weight, routing: Act, n_experts: usize) -> Act {
+        let top_k = routing.width / 2;
+        assert!(
+            x.width == w.cols || x.width == top_k * w.cols,
+            "experts over another width"
+        );
+        assert_eq!(w.rows % n_experts, 0, "experts of unequal rows");
+        let y = self.act(top_k * (w.rows / n_experts));
+        self.push(Op::ExpertLinear {
+            x,
+            w,
+            routing,
+            y,
+            n_experts,
+        });
+        y
+    }
+
+    /// `x[n, top_k · d] → [n, d]`, weighted by `routing`.
+    pub fn combine(&mut self, x: Act, routing: Act) -> Act {
+        let top_k = routing.width / 2;
+        assert_eq!(x.width % top_k, 0, "experts' outputs of unequal width");
+        let y = self.act(x.width / top_k);
+        self.push(Op::Combine { x, routing, y });
         y
     }
 

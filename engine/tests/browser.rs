@@ -71,7 +71,7 @@ async fn load(case: &Case, backend: BackendChoice) -> Engine {
     let mut on_progress = |_| ControlFlow::Continue(());
     let options = LoadOptions {
         backend,
-        context: None,
+        ..Default::default()
     };
     Engine::load(files, &options, &mut on_progress)
         .await

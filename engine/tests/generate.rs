@@ -64,7 +64,7 @@ fn check(backend: BackendChoice) {
     let golden: Golden = serde_json::from_slice(&json).unwrap();
     let mut engine = load_smollm2(&LoadOptions {
         backend,
-        context: None,
+        ..Default::default()
     });
     let mut same_as_quantised = 0;
     for case in &golden.prompts {

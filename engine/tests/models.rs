@@ -143,6 +143,7 @@ fn a_full_context_is_said_clearly() {
         let options = LoadOptions {
             backend,
             context: Some(32),
+            ..Default::default()
         };
         let mut engine = load_files(sources("tiny-llama-gqa-tied"), &options);
         let (tokens, end) = draw(&mut engine, &prompt(28), &warm(1), 99, 99);

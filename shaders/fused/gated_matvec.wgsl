@@ -1,4 +1,4 @@
-// y = silu(gate . x) * (up . x) for one token; w stacks gate [WIDTH, COLS] on up [WIDTH, COLS].
+// y = function(gate . x) * (up . x) for one token; w stacks gate [WIDTH, COLS] on up [WIDTH, COLS].
 override WIDTH: u32;
 
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [1, WIDTH]
@@ -19,6 +19,6 @@ fn main(
     gate = reduce_sum(gate, local);
     up = reduce_sum(up, local);
     if (row < WIDTH && local % LANES == 0u) {
-        y[row] = gated(gate, up);
+        y[row] = function(gate) * up;
     }
 }

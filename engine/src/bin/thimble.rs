@@ -10,7 +10,7 @@ mod terminal;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{BackendChoice, Generation, LoadOptions, Sampling};
+use engine::{BackendChoice, Generation, LoadOptions, Precision, Sampling};
 use terminal::{Failure, note};
 
 /// Small language models on the GPU or the CPU.
@@ -72,6 +72,9 @@ struct Model {
     /// Tokens of context to keep room for.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
+    /// How to keep weights that the file stores as whole floats; auto goes by the model's size.
+    #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
+    precision: PrecisionName,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -79,6 +82,14 @@ enum BackendName {
     Auto,
     Cpu,
     Gpu,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    Auto,
+    Exact,
+    Q8,
+    Q4,
 }
 
 #[derive(Args)]
@@ -118,6 +129,12 @@ impl Model {
                 BackendName::Gpu => BackendChoice::Gpu,
             },
             context: self.context.map(|n| n as usize),
+            precision: match self.precision {
+                PrecisionName::Auto => Precision::Auto,
+                PrecisionName::Exact => Precision::Exact,
+                PrecisionName::Q8 => Precision::Q8,
+                PrecisionName::Q4 => Precision::Q4,
+            },
         }
     }
 }

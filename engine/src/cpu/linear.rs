@@ -2,49 +2,66 @@
 
 use super::Packed;
 use crate::formats::{dot, group_sums};
+use std::ops::Range;
 
 /// Rows of the matrix that one pass unpacks together, so that each `x` is read once for all of them.
 const TILE: usize = 4;
 
 /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
 pub fn run(x: &[f32], w: &Packed, bias: Option<&Packed>, y: &mut [f32]) {
-    if x.len() == w.cols {
-        one(x, w, y);
-    } else {
-        many(x, w, y);
-    }
+    let n = x.len() / w.cols;
+    let places: Vec<_> = (0..n).map(|i| (i * w.cols, i * w.rows)).collect();
+    multiply(w, 0..w.rows, x, &places, y);
     if let Some(bias) = bias {
-        let mut values = vec![0.0; w.rows];
-        bias.format.unpack(bias.row(0), &mut values);
+        let values = bias.floats();
         for y in y.chunks_exact_mut(w.rows) {
             y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
         }
     }
 }
 
+/// Some rows of `w` times some rows of `x`: a place is where a row begins in `x` and its result in `y`.
+pub fn multiply(
+    w: &Packed,
+    rows: Range<usize>,
+    x: &[f32],
+    places: &[(usize, usize)],
+    y: &mut [f32],
+) {
+    match places {
+        [] => {}
+        [(from, to)] => {
+            let y = &mut y[*to..][..rows.len()];
+            one(&x[*from..][..w.cols], w, rows, y);
+        }
+        _ => many(x, w, rows, places, y),
+    }
+}
+
 /// One token: every weight is read once, so it is multiplied in its packed form.
-fn one(x: &[f32], w: &Packed, y: &mut [f32]) {
+fn one(x: &[f32], w: &Packed, rows: Range<usize>, y: &mut [f32]) {
     let sums = group_sums(x);
     let mut buffer = vec![0.0; w.cols];
-    for (row, y) in y.iter_mut().enumerate() {
+    for (row, y) in rows.zip(y) {
         *y = w.format.dot(w.row(row), x, &sums, &mut buffer);
     }
 }
 
 /// Many tokens: a tile of rows is unpacked once and multiplied with all of them.
-fn many(x: &[f32], w: &Packed, y: &mut [f32]) {
+fn many(x: &[f32], w: &Packed, rows: Range<usize>, places: &[(usize, usize)], y: &mut [f32]) {
     let mut tile = vec![0.0; TILE * w.cols];
-    for row0 in (0..w.rows).step_by(TILE) {
-        let n_rows = TILE.min(w.rows - row0);
+    for row0 in (0..rows.len()).step_by(TILE) {
+        let n_rows = TILE.min(rows.len() - row0);
         for (row, out) in (row0..row0 + n_rows).zip(tile.chunks_exact_mut(w.cols)) {
-            w.format.unpack(w.row(row), out);
+            w.format.unpack(w.row(rows.start + row), out);
         }
-        for (x, y) in x.chunks_exact(w.cols).zip(y.chunks_exact_mut(w.rows)) {
+        for (from, to) in places {
+            let (x, y) = (&x[*from..][..w.cols], &mut y[to + row0..][..n_rows]);
             if n_rows == TILE {
-                y[row0..row0 + TILE].copy_from_slice(&dot_tile(&tile, x));
+                y.copy_from_slice(&dot_tile(&tile, x));
             } else {
-                for (row, w) in tile.chunks_exact(w.cols).take(n_rows).enumerate() {
-                    y[row0 + row] = dot(w, x);
+                for (w, y) in tile.chunks_exact(w.cols).zip(y) {
+                    *y = dot(w, x);
                 }
             }
         }

@@ -4,11 +4,14 @@
 mod activate;
 mod add;
 mod attention;
+mod combine;
 mod embed;
+mod expert_linear;
 mod last;
 mod linear;
 mod rms_norm;
 mod rope;
+mod route;
 mod store;
 
 use crate::{
@@ -74,6 +77,13 @@ impl Packed {
             quants: &self.quants[row * q..][..q],
             scales: &self.scales[row * s..][..s],
         }
+    }
+
+    /// A vector's values.
+    fn floats(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.cols];
+        self.format.unpack(self.row(0), &mut values);
+        values
     }
 
     fn write(&mut self, rows: &Rows) {
@@ -261,8 +271,35 @@ impl CpuBackend {
                 );
             }
             Op::Activate {
-                gate, up, function, ..
-            } => activate::run(x(*gate), x(*up), *function, y),
+                x: input,
+                up,
+                function,
+                ..
+            } => activate::run(x(*input), up.map(x), *function, y),
+            Op::Route {
+                logits,
+                bias,
+                router,
+                ..
+            } => {
+                let bias = bias.map(|bias| w(bias).floats());
+                route::run(x(*logits), logits.width, bias.as_deref(), *router, y);
+            }
+            Op::ExpertLinear {
+                x: input,
+                w: experts,
+                routing,
+                n_experts,
+                ..
+            } => {
+                let (top_k, experts) = (routing.width / 2, w(*experts));
+                expert_linear::run(x(*input), experts, x(*routing), top_k, *n_experts, y);
+            }
+            Op::Combine {
+                x: input,
+                routing,
+                y: out,
+            } => combine::run(x(*input), x(*routing), routing.width / 2, out.width, y),
             Op::Add { a, b, .. } => add::run(x(*a), x(*b), y),
             Op::Last { x: input, .. } => last::run(&x(*input)[..n * input.width], y),
         }

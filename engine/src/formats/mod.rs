@@ -1,18 +1,20 @@
 //! Packed formats: how a weight's numbers lie in memory, on the CPU and on the GPU alike.
 //!
-//! A packed weight has two planes: `quants`, the numbers, and `scales`, one entry per group of 32
-//! weights along a row (formats of whole floats have none). docs/formats.md draws the bits.
+//! A packed weight has two planes: `quants`, the numbers, and `scales`, one entry per row or per group of
+//! 32 weights along a row (formats of whole floats have none). docs/formats.md draws the bits.
 
+mod b1;
 mod bf16;
 mod f16;
 mod f32;
+mod i4;
 mod q4;
 mod q8;
 
 /// Independent partial sums of a dot product: enough for a 256-bit SIMD register, two of 128 bits.
 const LANES: usize = 8;
 
-/// Weights along `cols` that share a scale, in every format that has scales.
+/// Weights along `cols` that share a scale, in formats with scales by group.
 pub const GROUP: usize = 32;
 
 /// A packed format. The GPU's twin of each is shaders/formats/`<stem>`.wgsl.
@@ -28,6 +30,10 @@ pub enum Format {
     Q8,
     /// Nibbles `q` in 0..=15; `w = d·q + m` with f16 `d` and `m` per group.
     Q4,
+    /// Nibbles `q` in 0..=15; `w = d·(q − 8)` with an f16 `d` per row.
+    I4,
+    /// Bits; `w = ±d` with an f16 `d` per row.
+    B1,
 }
 
 impl Format {
@@ -39,6 +45,8 @@ impl Format {
             Format::Bf16 => "bf16",
             Format::Q8 => "q8",
             Format::Q4 => "q4",
+            Format::I4 => "i4",
+            Format::B1 => "b1",
         }
     }
 
@@ -48,7 +56,8 @@ impl Format {
             Format::F32 => cols * 4,
             Format::F16 | Format::Bf16 => cols * 2,
             Format::Q8 => cols,
-            Format::Q4 => cols / 2,
+            Format::Q4 | Format::I4 => cols / 2,
+            Format::B1 => cols / 8,
         }
     }
 
@@ -58,6 +67,7 @@ impl Format {
             Format::F32 | Format::F16 | Format::Bf16 => 0,
             Format::Q8 => cols / GROUP * 2,
             Format::Q4 => cols / GROUP * 4,
+            Format::I4 | Format::B1 => 2,
         }
     }
 
@@ -85,6 +95,8 @@ impl Format {
             Format::Bf16 => self::bf16::unpack(row, out),
             Format::Q8 => q8::unpack(row, out),
             Format::Q4 => q4::unpack(row, out),
+            Format::I4 => i4::unpack(row, out),
+            Format::B1 => b1::unpack(row, out),
         }
     }
 
@@ -94,10 +106,24 @@ impl Format {
         match self {
             Format::Q8 => q8::dot(row, x),
             Format::Q4 => q4::dot(row, x, group_sums),
+            Format::I4 => i4::dot(row, x, group_sums),
+            Format::B1 => b1::dot(row, x, group_sums),
             Format::F32 | Format::F16 | Format::Bf16 => {
                 self.unpack(row, buffer);
                 dot(buffer, x)
             }
+        }
+    }
+}
+
+/// Appends a row of floats, packed as `format`, to the two planes.
+pub fn pack(format: Format, row: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<u8>) {
+    assert!(row.len().is_multiple_of(GROUP), "rows of {}", row.len());
+    for group in row.as_chunks::<GROUP>().0 {
+        match format {
+            Format::Q8 => q8::pack(group, quants, scales),
+            Format::Q4 => q4::pack(group, quants, scales),
+            _ => unreachable!("nothing is packed as {format:?} here"),
         }
     }
 }
@@ -156,12 +182,14 @@ pub struct WeightInfo {
 mod tests {
     use super::*;
 
-    const ALL: [Format; 5] = [
+    const ALL: [Format; 7] = [
         Format::F32,
         Format::F16,
         Format::Bf16,
         Format::Q8,
         Format::Q4,
+        Format::I4,
+        Format::B1,
     ];
 
     /// Bytes without pattern, with scales that are small finite halves.
@@ -186,7 +214,7 @@ mod tests {
             Format::Bf16 => floats
                 .flat_map(|w| half::bf16::from_f32(w).to_le_bytes())
                 .collect(),
-            Format::Q8 | Format::Q4 => noise(seed, format.row_quants_bytes(cols)),
+            _ => noise(seed, format.row_quants_bytes(cols)),
         };
         let halves = noise(seed + 1, format.row_scales_bytes(cols) / 2);
         let scales = halves
@@ -199,8 +227,8 @@ mod tests {
     #[test]
     fn dot_agrees_with_unpacked_weights() {
         for format in ALL {
-            let grouped = matches!(format, Format::Q8 | Format::Q4);
-            let widths: &[usize] = if grouped {
+            let scaled = format.row_scales_bytes(32) > 0;
+            let widths: &[usize] = if scaled {
                 &[32, 96, 576]
             } else {
                 &[1, 7, 8, 31, 97, 576]
@@ -251,5 +279,45 @@ mod tests {
         );
         assert_eq!(out[..3], [-1.0, 1.0, 3.0]);
         assert_eq!(out[16..19], [29.0, 27.0, 25.0]);
+    }
+
+    /// Half a step of the packed format, and never a worse fit than that.
+    #[test]
+    fn packing_rounds_to_the_nearest() {
+        let w: Vec<f32> = noise(5, 128)
+            .iter()
+            .map(|&b| f32::from(b as i8) / 30.0 + 1.0)
+            .collect();
+        for (format, steps) in [(Format::Q8, 254.0), (Format::Q4, 15.0)] {
+            let (mut quants, mut scales) = (Vec::new(), Vec::new());
+            pack(format, &w, &mut quants, &mut scales);
+            let mut out = vec![0.0; w.len()];
+            let row = Row {
+                quants: &quants,
+                scales: &scales,
+            };
+            format.unpack(row, &mut out);
+            for (w, out) in w.chunks(GROUP).zip(out.chunks(GROUP)) {
+                let error: f32 = w.iter().zip(out).map(|(w, o)| (w - o).powi(2)).sum();
+                let range = 2.0 * w.iter().fold(0f32, |m, w| m.max(w.abs()));
+                let step = range / steps;
+                assert!(error <= 32.0 * (0.5 * step).powi(2), "{format:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn packing_keeps_a_constant_group() {
+        for (format, value) in [(Format::Q8, 0.0), (Format::Q4, 0.0), (Format::Q4, 1.5)] {
+            let (mut quants, mut scales) = (Vec::new(), Vec::new());
+            pack(format, &[value; GROUP], &mut quants, &mut scales);
+            let mut out = [f32::NAN; GROUP];
+            let row = Row {
+                quants: &quants,
+                scales: &scales,
+            };
+            format.unpack(row, &mut out);
+            assert_eq!(out, [value; GROUP], "{format:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! `quants[cols]` i8, `scales[cols / 32]` f16.
 
 use super::{GROUP, LANES, Row, f16::widen};
+use half::f16;
 
 /// `[cols]` weights.
 pub fn unpack(row: Row<'_>, out: &mut [f32]) {
@@ -32,6 +33,19 @@ pub fn dot(row: Row<'_>, x: &[f32]) -> f32 {
         }
     }
     total.iter().sum()
+}
+
+/// The nearest of 255 steps to the group's largest weight.
+pub fn pack(group: &[f32; GROUP], quants: &mut Vec<u8>, scales: &mut Vec<u8>) {
+    let largest = group.iter().fold(0f32, |m, w| m.max(w.abs()));
+    let d = f16::from_f32(largest / 127.0);
+    let inverse = if d == f16::ZERO {
+        0.0
+    } else {
+        d.to_f32().recip()
+    };
+    scales.extend(d.to_le_bytes());
+    quants.extend(group.map(|w| (w * inverse).round().clamp(-127.0, 127.0) as i8 as u8));
 }
 
 fn scale(row: Row<'_>, g: usize) -> f32 {

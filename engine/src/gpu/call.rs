@@ -36,17 +36,50 @@ pub struct Call {
     pub kernel: Kernel,
     /// On what.
     pub bindings: Vec<Binding>,
-    /// Workgroups for one token, or one block of tokens.
+    /// Workgroups for one block.
     pub groups: u32,
-    /// Tokens that a workgroup works on; `None` where there is only one token.
-    pub block: Option<u32>,
+    /// How a step's tokens make blocks; `None` where there is one block whatever the step.
+    pub blocks: Option<Blocks>,
+}
+
+/// How many times a call's workgroups are repeated along the grid's third dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    /// Rows of work that a token makes: 1, or its experts.
+    pub per_token: u32,
+    /// Rows that a block holds.
+    pub size: u32,
+    /// Kinds of rows that share no block, such as experts: each may leave one incomplete.
+    pub kinds: u32,
+}
+
+impl Blocks {
+    /// `size` tokens to a block.
+    pub fn of_tokens(size: u32) -> Self {
+        Self {
+            per_token: 1,
+            size,
+            kinds: 1,
+        }
+    }
+
+    /// Blocks of `n` tokens, at most.
+    pub fn count(self, n: u32) -> u32 {
+        let rows = n * self.per_token;
+        let incomplete = if self.kinds > 1 {
+            self.kinds.min(rows)
+        } else {
+            0
+        };
+        rows.div_ceil(self.size) + incomplete
+    }
 }
 
 impl Call {
     /// Workgroups for `n` tokens. A dimension holds at most 65,535, so the first folds into the second.
     pub fn grid(&self, n: u32) -> [u32; 3] {
         let x = self.groups.min(65_535);
-        let blocks = self.block.map_or(1, |block| n.div_ceil(block));
+        let blocks = self.blocks.map_or(1, |blocks| blocks.count(n));
         [x, self.groups.div_ceil(x), blocks]
     }
 }

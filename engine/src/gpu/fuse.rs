@@ -5,7 +5,7 @@
 //! inputs exist. Model files and the CPU never see a fused node: CPU (plain) against GPU (fused) is the test.
 
 use crate::formats::WeightInfo;
-use crate::op::{Act, Cache, Gate, Op, Rotary, Weight};
+use crate::op::{Act, Cache, Function, Op, Rotary, Weight};
 use crate::program::Program;
 
 /// An op, or several in one dispatch.
@@ -44,7 +44,7 @@ pub enum Node {
         /// `[hidden, cols]`
         up: Weight,
         /// Which function.
-        function: Gate,
+        function: Function,
         /// `[n, hidden]`
         y: Act,
     },
@@ -113,11 +113,11 @@ pub fn fuse(program: &Program, weights: &[WeightInfo], max_bytes: u64) -> Vec<No
         match op {
             Op::Attention { q, k, v, .. } => fuser.attention_input(q, k, v),
             Op::Activate {
-                gate,
-                up,
+                x,
+                up: Some(up),
                 function,
                 y,
-            } => fuser.gated(i, (gate, up), function, y),
+            } => fuser.gated(i, (x, up), function, y),
             Op::Add { a, b, y } => fuser.linear_add(i, a, b, y),
             _ => None,
         };
@@ -185,7 +185,7 @@ impl Fuser<'_> {
     }
 
     /// gate and up by Linears of one input, then the activation: one dispatch instead of three.
-    fn gated(&mut self, i: usize, from: (Act, Act), function: Gate, y: Act) -> Option<()> {
+    fn gated(&mut self, i: usize, from: (Act, Act), function: Function, y: Act) -> Option<()> {
         let (gate_at, x, gate) = self.linear(from.0)?;
         let (up_at, x_up, up) = self.linear(from.1)?;
         if x != x_up || gate_at == up_at {
@@ -313,12 +313,14 @@ fn count_weight_uses(program: &Program) -> Vec<usize> {
     uses
 }
 
-/// The matrix and the vector (norm weight or bias) that an op uses.
+/// The matrix and the vector (norm weight, bias) that an op uses.
 pub fn weights_of(op: &Op) -> (Option<Weight>, Option<Weight>) {
     match *op {
         Op::Embed { w, .. } => (Some(w), None),
         Op::Linear { w, bias, .. } => (Some(w), bias),
         Op::RmsNorm { w, .. } => (None, Some(w)),
+        Op::ExpertLinear { w, .. } => (Some(w), None),
+        Op::Route { bias, .. } => (None, bias),
         _ => (None, None),
     }
 }

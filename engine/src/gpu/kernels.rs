@@ -1,9 +1,10 @@
 //! Nodes → calls: which files make the kernel, its constants, its buffers, its grid.
 
-use super::call::{Binding, Call, Kernel, bindings, kernel, read, write};
+use super::call::{Binding, Blocks, Call, Kernel, bindings, kernel, read, write};
 use super::fuse::Node;
 use super::plan::{Buf, Part, Plan, Target};
-use crate::op::{Act, Gate, Heads, Op, Pairing, Rotary, Weight};
+use crate::formats::Format;
+use crate::op::{Act, Function, Heads, Op, Pairing, Rotary, Weight};
 
 /// Invocations per workgroup where nothing is shared among them.
 const WG: usize = 64;
@@ -98,15 +99,36 @@ impl Emitter<'_> {
                 let reads = [self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)];
                 vec![self.attention(&reads, *heads, *scale, self.slot(*y))]
             }
-            Op::Activate {
-                gate,
-                up,
-                function,
+            Op::Activate { x, up, function, y } => {
+                let gate = if up.is_some() { "gate/up" } else { "gate/none" };
+                let files = ["step", function_file(*function), gate, "activate"];
+                let mut bindings = vec![read(1, self.slot(*x)), write(3, self.slot(*y))];
+                bindings.extend(up.map(|up| read(2, self.slot(up))));
+                vec![Call {
+                    bindings,
+                    ..self.per_column(&files, y.width, &[], self.slot(*y))
+                }]
+            }
+            Op::Route {
+                logits,
+                bias,
+                router,
                 y,
-            } => {
-                let files = ["step", gate_file(*function), "activate"];
-                let reads = [self.slot(*gate), self.slot(*up)];
-                vec![self.per_column(&files, y.width, &reads, self.slot(*y))]
+            } => self.route(*logits, *bias, *router, *y),
+            Op::ExpertLinear {
+                x,
+                w,
+                routing,
+                y,
+                n_experts,
+            } => self.expert_linear(*x, *w, *routing, *y, *n_experts),
+            Op::Combine { x, routing, y } => {
+                let reads = [self.slot(*x), self.slot(*routing)];
+                let mut call =
+                    self.per_column(&["step", "combine"], y.width, &reads, self.slot(*y));
+                let top_k = routing.width / 2;
+                call.kernel.constants.push(("TOP_K", top_k as f64));
+                vec![call]
             }
             Op::Add { a, b, y } => {
                 let reads = [self.slot(*a), self.slot(*b)];
@@ -118,7 +140,7 @@ impl Emitter<'_> {
                 }
                 let mut call =
                     self.per_column(&["step", "last"], y.width, &[self.slot(*x)], self.slot(*y));
-                call.block = None;
+                call.blocks = None;
                 vec![call]
             }
         }
@@ -139,7 +161,11 @@ impl Emitter<'_> {
             let (mut files, mut constants) = self.matrix(part);
             constants.extend([("ROW0", piece.rows.start as f64), ("WIDTH", y.width as f64)]);
             files.push(epilogue);
-            files.push(if self.single { "matvec" } else { "matmul" });
+            files.extend(if self.single {
+                ["matvec"].as_slice()
+            } else {
+                &["rows/straight", "matmul"]
+            });
             let mut bindings = part_bindings(piece.part, part);
             bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
             bindings.extend(extra.map(|buf| read(5, buf)));
@@ -147,22 +173,22 @@ impl Emitter<'_> {
                 kernel: Kernel { files, constants },
                 bindings,
                 groups: self.row_groups(part, part.rows),
-                block: self.block(8),
+                blocks: self.blocks(8),
             });
         }
         calls
     }
 
-    fn gated(&self, x: Act, gate: Weight, function: Gate, y: Act) -> Call {
+    fn gated(&self, x: Act, gate: Weight, function: Function, y: Act) -> Call {
         let piece = &self.plan.pieces[gate.id][0];
         let part = &self.plan.parts[piece.part];
         let (mut files, mut constants) = self.matrix(part);
         constants.push(("WIDTH", y.width as f64));
-        files.push(gate_file(function));
-        files.push(if self.single {
-            "fused/gated_matvec"
+        files.push(function_file(function));
+        files.extend(if self.single {
+            ["fused/gated_matvec"].as_slice()
         } else {
-            "fused/gated_matmul"
+            &["rows/straight", "fused/gated_matmul"]
         });
         let mut bindings = part_bindings(piece.part, part);
         bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
@@ -170,7 +196,7 @@ impl Emitter<'_> {
             kernel: Kernel { files, constants },
             bindings,
             groups: self.row_groups(part, y.width),
-            block: self.block(8),
+            blocks: self.blocks(8),
         }
     }
 
@@ -182,11 +208,12 @@ impl Emitter<'_> {
             constants.extend([("WG", WG as f64), ("ROW0", piece.rows.start as f64)]);
             let mut bindings = part_bindings(piece.part, part);
             bindings.extend([read(3, Buf::Tokens), write(4, self.slot(y))]);
+            let files = [vec!["step", "matrix"], format_files(part), vec!["embed"]].concat();
             calls.push(Call {
-                kernel: kernel(&["step", "matrix", format_file(part), "embed"], constants),
+                kernel: Kernel { files, constants },
                 bindings,
                 groups: part.cols.div_ceil(8).div_ceil(WG) as u32,
-                block: self.block(1),
+                blocks: self.blocks(1),
             });
         }
         calls
@@ -204,7 +231,7 @@ impl Emitter<'_> {
                 write(3, self.slot(y)),
             ],
             groups: 1,
-            block: self.block(1),
+            blocks: self.blocks(1),
         }
     }
 
@@ -233,7 +260,7 @@ impl Emitter<'_> {
             kernel: kernel(&["step", "attention"], constants),
             bindings: bindings(reads, &[y]),
             groups: heads.n_heads as u32,
-            block: self.block(1),
+            blocks: self.blocks(1),
         }
     }
 
@@ -248,18 +275,19 @@ impl Emitter<'_> {
             kernel,
             bindings: bindings(reads, writes),
             groups: width.div_ceil(WG) as u32,
-            block: self.block(1),
+            blocks: self.blocks(1),
         }
     }
 
     /// The files and constants that every Linear shares.
-    fn matrix(&self, part: &Part) -> (Vec<&'static str>, Vec<(&'static str, f64)>) {
+    pub(super) fn matrix(&self, part: &Part) -> (Vec<&'static str>, Vec<(&'static str, f64)>) {
         let input = if part.cols.is_multiple_of(8) {
             "input/aligned"
         } else {
             "input/ragged"
         };
-        let mut files = vec!["step", "matrix", format_file(part), input];
+        let mut files = vec!["step", "matrix", input];
+        files.extend(format_files(part));
         let mut constants = shape(part);
         if self.single {
             let (wg, lanes) = self.lanes(part);
@@ -274,7 +302,7 @@ impl Emitter<'_> {
     }
 
     /// Workgroups that work on `rows` rows.
-    fn row_groups(&self, part: &Part, rows: usize) -> u32 {
+    pub(super) fn row_groups(&self, part: &Part, rows: usize) -> u32 {
         let (wg, lanes) = if self.single {
             self.lanes(part)
         } else {
@@ -303,8 +331,8 @@ impl Emitter<'_> {
         (file, constants)
     }
 
-    fn block(&self, tokens: u32) -> Option<u32> {
-        (!self.single).then_some(tokens)
+    pub(super) fn blocks(&self, tokens: u32) -> Option<Blocks> {
+        (!self.single).then_some(Blocks::of_tokens(tokens))
     }
 
     fn turns(&self, rotary: &Rotary) -> Buf {
@@ -320,11 +348,11 @@ pub(super) fn sampler(vocab: usize, logits: Buf) -> Call {
         kernel: kernel(&["step", "select", "sample"], vec![("VOCAB", vocab as f64)]),
         bindings: bindings(&[logits, Buf::Sampling], &writes),
         groups: 1,
-        block: None,
+        blocks: None,
     }
 }
 
-fn part_bindings(index: usize, part: &Part) -> Vec<Binding> {
+pub(super) fn part_bindings(index: usize, part: &Part) -> Vec<Binding> {
     let mut bindings = vec![read(1, Buf::Quants(index))];
     if part.format.row_scales_bytes(part.cols) > 0 {
         bindings.push(read(2, Buf::Scales(index)));
@@ -336,20 +364,24 @@ fn shape(part: &Part) -> Vec<(&'static str, f64)> {
     vec![("ROWS", part.rows as f64), ("COLS", part.cols as f64)]
 }
 
-fn format_file(part: &Part) -> &'static str {
-    use crate::formats::Format::*;
+fn format_files(part: &Part) -> Vec<&'static str> {
     match part.format {
-        F32 => "formats/f32",
-        F16 => "formats/f16",
-        Bf16 => "formats/bf16",
-        Q8 => "formats/q8",
-        Q4 => "formats/q4",
+        Format::F32 => vec!["formats/f32"],
+        Format::F16 => vec!["formats/halves", "formats/f16"],
+        Format::Bf16 => vec!["formats/halves", "formats/bf16"],
+        Format::Q8 => vec!["formats/q8"],
+        Format::Q4 => vec!["formats/q4"],
+        Format::I4 => vec!["formats/i4"],
+        Format::B1 => vec!["formats/b1"],
     }
 }
 
-fn gate_file(function: Gate) -> &'static str {
+fn function_file(function: Function) -> &'static str {
     match function {
-        Gate::SwiGlu => "gate",
+        Function::Silu => "functions/silu",
+        Function::Gelu => "functions/gelu",
+        Function::Relu => "functions/relu",
+        Function::ReluSquared => "functions/relu_squared",
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`device`]: the adapter, its limits, and what becomes of it;
 //! - [`options`]: what a caller may choose;
 //! - [`fuse`]: neighbouring ops that one kernel does better;
-//! - [`plan`], `kernels` and [`call`]: buffers and calls, worked out without a device, so that every shader that
+//! - [`plan`], `kernels`, `experts` and [`call`]: buffers and calls, worked out without a device, so that every shader that
 //!   can be asked for is tested without one;
 //! - [`shaders`]: the files that kernels are made of;
 //! - `schedule`: the plan with real buffers, pipelines and bind groups;
@@ -12,6 +12,7 @@
 pub mod backend;
 pub mod call;
 pub mod device;
+mod experts;
 pub mod fuse;
 mod kernels;
 pub mod options;

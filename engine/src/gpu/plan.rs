@@ -1,8 +1,10 @@
 //! What the GPU is to do, worked out without one: buffers, their sizes, and the calls of each phase.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::call::Call;
+use super::experts::group_words;
 use super::fuse::{self, Node, weights_of};
 use super::kernels::{Emitter, sampler};
 use crate::formats::{Format, WeightInfo};
@@ -33,6 +35,8 @@ pub enum Buf {
     Tokens,
     /// Activations that are never alive at the same time.
     Slot(usize),
+    /// A chunk's tokens grouped by expert, for the routing that lies in this slot.
+    Groups(usize),
     /// `[context, width]`
     Cache(usize),
     /// Numbers of a [`Part`].
@@ -95,6 +99,8 @@ pub struct Plan {
     pub prefill: Phase,
     /// Bytes of every slot.
     pub slot_bytes: Vec<u64>,
+    /// By slot, bytes of the grouping of the routings that ever lie in it.
+    pub group_bytes: BTreeMap<usize, u64>,
     /// Bytes of every cache.
     pub cache_bytes: Vec<u64>,
     /// The slot of every activation, fused ones after the program's; `None` where fusion removed it.
@@ -147,6 +153,7 @@ impl Plan {
                 .iter()
                 .map(|width| (context * width).next_multiple_of(4) as u64 * 4)
                 .collect(),
+            group_bytes: group_bytes(program, &slot_of, target.chunk),
             slot_of,
             parts,
             pieces,
@@ -165,7 +172,8 @@ impl Plan {
     pub fn bytes(&self) -> u64 {
         let part = |part: &Part| part.format.bytes(part.rows, part.cols) as u64;
         let weights: u64 = self.parts.iter().map(part).sum();
-        weights + self.slot_bytes.iter().chain(&self.cache_bytes).sum::<u64>()
+        let activations = self.slot_bytes.iter().chain(self.group_bytes.values());
+        weights + activations.chain(&self.cache_bytes).sum::<u64>()
     }
 
     fn phase(&self, body: &[Node], head: &[Node], target: Target, decode: bool) -> Phase {
@@ -317,6 +325,22 @@ fn vectors(program: &Program, n_weights: usize) -> Vec<bool> {
         }
     }
     vectors
+}
+
+fn group_bytes(program: &Program, slot_of: &[Option<usize>], chunk: usize) -> BTreeMap<usize, u64> {
+    let mut bytes = BTreeMap::new();
+    for op in &program.ops {
+        if let Op::Route {
+            logits, router, y, ..
+        } = op
+        {
+            let slot = slot_of[y.id].expect("routings are never fused away");
+            let words = group_words(logits.width, router.top_k, chunk);
+            let largest: &mut u64 = bytes.entry(slot).or_default();
+            *largest = (*largest).max(4 * words as u64);
+        }
+    }
+    bytes
 }
 
 fn rotaries(program: &Program) -> Vec<Rotary> {

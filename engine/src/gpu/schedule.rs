@@ -212,6 +212,9 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     for (i, bytes) in plan.slot_bytes.iter().enumerate() {
         add(Buf::Slot(i), "activations", *bytes)?;
     }
+    for (slot, bytes) in &plan.group_bytes {
+        add(Buf::Groups(*slot), "tokens grouped by expert", *bytes)?;
+    }
     for (i, bytes) in plan.cache_bytes.iter().enumerate() {
         add(Buf::Cache(i), "the context's key/value cache", *bytes)?;
     }

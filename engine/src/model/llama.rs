@@ -1,10 +1,10 @@
 //! Llama (Touvron et al. 2023) and what is built like it: pre-norm blocks of grouped-query attention with
 //! rotary positions and a SwiGLU MLP.
 
-use super::{Arch, Gguf, blocks, rope_scaling::RopeScaling};
+use super::{Arch, Gguf, bad, blocks, rope_scaling::RopeScaling};
 use crate::{
-    Error, Result,
-    op::{Gate, Heads, Pairing, Rotary},
+    Result,
+    op::{Act, Function, Heads, Pairing, Rotary},
     program::{Builder, Program},
     weights::{Scope, metadata::Metadata},
 };
@@ -16,18 +16,19 @@ pub const ARCH: Arch = Arch {
     model_types: &["llama"],
     build,
     ignores: |name| name.ends_with("rotary_emb.inv_freq"),
-    gguf: Gguf {
+    gguf: Some(Gguf {
         architecture: "llama",
         config: gguf_config,
         rename: gguf_name,
-    },
+    }),
+    ..Arch::NONE
 };
 
 /// config.json, with its own key names.
 #[derive(Debug, Deserialize)]
-struct Config {
-    hidden_size: usize,
-    intermediate_size: usize,
+pub(super) struct Config {
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
@@ -51,7 +52,21 @@ fn silu() -> String {
 }
 
 fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
-    let config: Config = Config::deserialize(config).map_err(|e| bad(e.to_string()))?;
+    let config = Config::read(config)?;
+    decoder(&config, weights, &mut |b, layer, x| {
+        let hidden = config.intermediate_size;
+        blocks::gated_mlp(b, &layer.at("mlp"), x, hidden, Function::Silu)
+    })
+}
+
+/// An MLP, or what a family has in its place: `x[n, d] → [n, d]` by the weights of a layer.
+pub(super) type Mlp<'m> = dyn FnMut(&mut Builder, &Scope<'_>, Act) -> Result<Act> + 'm;
+
+/// Embedding, layers of attention and `mlp`, final norm and head, with Hugging Face's names.
+///
+/// # Errors
+/// When a weight is missing or the config asks for what cannot be.
+pub(super) fn decoder(config: &Config, weights: &Scope<'_>, mlp: &mut Mlp<'_>) -> Result<Program> {
     let heads = config.heads()?;
     let rotary = config.rotary(heads.head_dim)?;
     let d = config.hidden_size;
@@ -69,13 +84,7 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
         let h = blocks::self_attention(&mut b, &layer.at("self_attn"), h, heads, &rotary)?;
         x = b.add(x, h);
         let h = blocks::rms_norm(&mut b, &layer, "post_attention_layernorm", x, eps)?;
-        let h = blocks::gated_mlp(
-            &mut b,
-            &layer.at("mlp"),
-            h,
-            config.intermediate_size,
-            Gate::SwiGlu,
-        )?;
+        let h = mlp(&mut b, &layer, h)?;
         x = b.add(x, h);
     }
     let x = b.last(x);
@@ -92,6 +101,12 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
 }
 
 impl Config {
+    /// # Errors
+    /// [`Error::BadConfig`](crate::Error::BadConfig) with the key that is missing or of another kind.
+    pub(super) fn read(config: &Value) -> Result<Self> {
+        Self::deserialize(config).map_err(|e| bad(e.to_string()))
+    }
+
     fn heads(&self) -> Result<Heads> {
         let sizes = [
             self.hidden_size,
@@ -112,29 +127,14 @@ impl Config {
         let n_heads = self.num_attention_heads;
         let n_kv_heads = self.num_key_value_heads.unwrap_or(n_heads);
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / n_heads);
-        if n_kv_heads == 0 || !n_heads.is_multiple_of(n_kv_heads) {
-            return Err(bad(format!(
-                "{n_heads} attention heads cannot share {n_kv_heads} key/value heads"
-            )));
-        }
-        if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > 256 {
-            return Err(bad(format!(
-                "head_dim is {head_dim}, and an even number up to 256 is needed"
-            )));
-        }
-        Ok(Heads {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-        })
+        blocks::heads(n_heads, n_kv_heads, head_dim)
     }
 
     fn rotary(&self, head_dim: usize) -> Result<Rotary> {
         let scaling = self.rope_scaling.clone().unwrap_or_default();
         let theta = scaling.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
         let pairs = head_dim / 2;
-        let frequency = |i| (1.0 / f64::from(theta).powf(2.0 * i as f64 / head_dim as f64)) as f32;
-        let mut frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
+        let mut frequencies = blocks::frequencies(head_dim, theta);
         scaling.apply(&mut frequencies)?;
         if let Some(factors) = &self.rope_factors {
             if factors.len() != pairs {
@@ -158,13 +158,6 @@ impl Config {
             pairing,
             frequencies,
         })
-    }
-}
-
-fn bad(problem: String) -> Error {
-    Error::BadConfig {
-        file: "config.json".into(),
-        problem,
     }
 }
 

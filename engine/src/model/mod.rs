@@ -3,7 +3,11 @@
 
 pub mod blocks;
 pub mod llama;
+pub mod metis;
+pub mod mixtral;
+pub mod mtlm;
 mod rope_scaling;
+pub mod ssmoelm;
 
 use crate::{
     Error, Result,
@@ -15,14 +19,68 @@ use serde_json::Value;
 /// One architecture family.
 #[derive(Debug)]
 pub struct Arch {
-    /// The `model_type`s of config.json that it runs.
+    /// The `model_type`s of config.json that it runs; the first is its name.
     pub model_types: &'static [&'static str],
-    /// Records the forward pass from config.json's values and the weights' Hugging Face names.
+    /// Records the forward pass from config.json's values and the weights' names.
     pub build: fn(&Value, &Scope<'_>) -> Result<Program>,
     /// Tensors that published files carry and the forward pass does not need.
     pub ignores: fn(&str) -> bool,
-    /// How a GGUF file says the same.
-    pub gguf: Gguf,
+    /// Whether these weights are the family's, where config.json is missing or names a type of its author's.
+    pub recognises: fn(&Scope<'_>) -> bool,
+    /// What these files leave open, to be found by calibration.
+    pub switches: fn(&Scope<'_>) -> &'static [Switch],
+    /// The chat template, where its files have none; [`None`] for families whose files do, or that only
+    /// continue text.
+    pub chat_template: Option<&'static str>,
+    /// Whether a conversation begins with the BOS token, though its template does not write it.
+    pub begins_with_bos: bool,
+    /// Strings that end an answer and are not part of it.
+    pub stop: &'static [&'static str],
+    /// How a GGUF file says the same; [`None`] where no such files exist.
+    pub gguf: Option<Gguf>,
+}
+
+impl Arch {
+    /// What a family need not say.
+    const NONE: Arch = Arch {
+        model_types: &[],
+        build: |_, _| Err(bad("no such family".into())),
+        ignores: |_| false,
+        recognises: |_| false,
+        switches: |_| &[],
+        chat_template: None,
+        begins_with_bos: false,
+        stop: &[],
+        gguf: None,
+    };
+}
+
+/// A convention that neither shapes nor config.json tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch {
+    /// The key under which config.json, or a sidecar, may say it.
+    pub key: &'static str,
+    /// What it may be, as JSON; the likeliest first.
+    pub values: &'static [&'static str],
+}
+
+impl Switch {
+    /// The `i`-th of its values.
+    pub fn value(&self, i: usize) -> Value {
+        serde_json::from_str(self.values[i]).expect("values are JSON")
+    }
+}
+
+/// True or false, one of which is likelier.
+const fn binary(key: &'static str, likelier: bool) -> Switch {
+    Switch {
+        key,
+        values: if likelier {
+            &["true", "false"]
+        } else {
+            &["false", "true"]
+        },
+    }
 }
 
 /// A family's GGUF dialect.
@@ -37,36 +95,48 @@ pub struct Gguf {
 }
 
 /// Every family. A new one is a file, and a line here.
-pub const ARCHS: &[Arch] = &[llama::ARCH];
+pub const ARCHS: &[Arch] = &[
+    llama::ARCH,
+    mixtral::ARCH,
+    ssmoelm::ARCH,
+    metis::ARCH,
+    mtlm::ARCH,
+];
 
-/// The family that a config.json names.
+/// The family that config.json names, or whose weights these are.
 ///
 /// # Errors
-/// [`Error::BadConfig`] when it names none, [`Error::UnsupportedModel`] when no family answers to it.
-pub fn arch_of_config(config: &Value) -> Result<&'static Arch> {
-    let model_type = config
-        .get("model_type")
-        .and_then(Value::as_str)
-        .ok_or_else(|| Error::BadConfig {
-            file: "config.json".into(),
-            problem: "it does not name a 'model_type'".into(),
-        })?;
+/// [`Error::UnsupportedModel`] when no family answers to it, [`Error::BadConfig`] when there is no name.
+pub fn arch_of_files(config: &Value, weights: &Scope<'_>) -> Result<&'static Arch> {
+    let model_type = config.get("model_type").and_then(Value::as_str);
+    let named = |arch: &&Arch| model_type.is_some_and(|t| arch.model_types.contains(&t));
     let found = ARCHS
         .iter()
-        .find(|arch| arch.model_types.contains(&model_type));
-    found.ok_or_else(|| unsupported(model_type))
+        .find(named)
+        .or_else(|| ARCHS.iter().find(|arch| (arch.recognises)(weights)));
+    match (found, model_type) {
+        (Some(arch), _) => Ok(arch),
+        (None, Some(model_type)) => Err(unsupported(model_type)),
+        (None, None) => Err(Error::BadConfig {
+            file: "config.json".into(),
+            problem: "it is missing or does not name a 'model_type', and the weights' names are of no known model".into(),
+        }),
+    }
 }
 
-/// The family that a GGUF file names.
+/// The family that a GGUF file names, and its dialect.
 ///
 /// # Errors
-/// As [`arch_of_config`].
-pub fn arch_of_gguf(metadata: &Metadata) -> Result<&'static Arch> {
+/// As [`arch_of_files`].
+pub fn arch_of_gguf(metadata: &Metadata) -> Result<(&'static Arch, &'static Gguf)> {
     let architecture = metadata.str("general.architecture")?;
-    let found = ARCHS
+    ARCHS
         .iter()
-        .find(|arch| arch.gguf.architecture == architecture);
-    found.ok_or_else(|| unsupported(architecture))
+        .find_map(|arch| {
+            let gguf = arch.gguf.as_ref()?;
+            (gguf.architecture == architecture).then_some((arch, gguf))
+        })
+        .ok_or_else(|| unsupported(architecture))
 }
 
 fn unsupported(model_type: &str) -> Error {
@@ -79,5 +149,12 @@ fn unsupported(model_type: &str) -> Error {
     Error::UnsupportedModel {
         model_type: model_type.into(),
         known,
+    }
+}
+
+fn bad(problem: String) -> Error {
+    Error::BadConfig {
+        file: "config.json".into(),
+        problem,
     }
 }

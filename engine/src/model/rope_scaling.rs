@@ -1,6 +1,7 @@
 //! Rotary frequencies, with the published ways of stretching them to longer contexts.
 
-use crate::{Error, Result};
+use super::bad;
+use crate::Result;
 use serde::Deserialize;
 use std::f32::consts::PI;
 
@@ -21,7 +22,7 @@ impl RopeScaling {
     /// Stretches `frequencies[pairs]` (radians per position) in place.
     ///
     /// # Errors
-    /// [`Error::BadConfig`] for a `rope_type` that is not known or lacks its parameters.
+    /// [`Error::BadConfig`](crate::Error::BadConfig) for a `rope_type` that is not known or lacks its parameters.
     pub fn apply(&self, frequencies: &mut [f32]) -> Result<()> {
         match self.rope_type.as_deref() {
             None | Some("default") => Ok(()),
@@ -62,12 +63,5 @@ impl RopeScaling {
         value
             .filter(|v| *v > 0.0)
             .ok_or_else(|| bad(format!("rope scaling needs a positive '{key}'")))
-    }
-}
-
-fn bad(problem: String) -> Error {
-    Error::BadConfig {
-        file: "config.json".into(),
-        problem,
     }
 }

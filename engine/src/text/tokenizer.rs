@@ -47,7 +47,7 @@ pub struct HfFiles<'a> {
 
 /// Special tokens that end a turn or a text in the families that use them, whether or not a file says so
 /// (as llama.cpp has it).
-const END_TOKENS: [&str; 13] = [
+const END_TOKENS: [&str; 15] = [
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|im_end|>",
@@ -60,6 +60,8 @@ const END_TOKENS: [&str; 13] = [
     "<EOT>",
     "[EOT]",
     "[EOS]",
+    "<|eot|>",
+    "<eos>",
     "</s>",
 ];
 

@@ -1,8 +1,12 @@
-//! Carries out the load jobs: reads each tensor piece by piece, packs it, hands it on.
+//! Carries out the load jobs: reads each part piece by piece, packs it, hands it on.
 
-use super::{Job, pack, source::Source};
-use crate::{Error, Result, formats::Rows, platform};
-use std::ops::ControlFlow;
+use super::{Job, Part, Stored, pack, source::Source};
+use crate::{
+    Error, Result,
+    formats::{Format, Rows},
+    platform,
+};
+use std::ops::{ControlFlow, Range};
 
 /// Bytes read at once: large enough that a read's cost vanishes, small beside any heap.
 const PIECE_BYTES: usize = 4 << 20;
@@ -16,7 +20,7 @@ pub struct Progress {
     pub total_bytes: u64,
 }
 
-/// Brings every job's weight in, in the order of the file. `upload` takes a weight's id and some of its
+/// Brings every job's weight in, in the order of the files. `upload` takes a weight's id and some of its
 /// rows; an even number of them, except at the weight's end.
 ///
 /// # Errors
@@ -27,39 +31,103 @@ pub async fn load(
     upload: &mut dyn FnMut(usize, &Rows) -> Result<()>,
     on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<()> {
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|&id| (jobs[id].tensor.file, jobs[id].tensor.range.start));
     let total_bytes = jobs
         .iter()
-        .map(|job| job.tensor.range.end - job.tensor.range.start)
+        .flat_map(|job| &job.parts)
+        .map(Part::n_bytes)
         .sum();
     let mut done_bytes = 0;
-    for id in order {
-        let Job {
-            tensor,
-            dtype,
-            info,
-        } = &jobs[id];
-        let row_bytes = (tensor.range.end - tensor.range.start) as usize / info.rows;
-        let piece_rows = (PIECE_BYTES / row_bytes.max(1)).max(1).next_multiple_of(2);
-        for row0 in (0..info.rows).step_by(piece_rows) {
-            let n_rows = piece_rows.min(info.rows - row0);
-            let start = tensor.range.start + (row0 * row_bytes) as u64;
-            let stored = sources[tensor.file]
-                .read(start..start + (n_rows * row_bytes) as u64)
-                .await?;
-            upload(id, &pack::pack(*dtype, stored, row0, n_rows, info.cols))?;
-            done_bytes += (n_rows * row_bytes) as u64;
-            if on_progress(Progress {
+    for (id, row0, part) in in_file_order(jobs) {
+        let (format, cols) = (jobs[id].info.format, jobs[id].info.cols);
+        for rows in pieces(part) {
+            let n_rows = rows.len();
+            let packed = read(&sources[part.file], part, rows.clone(), cols, format).await?;
+            upload(
+                id,
+                &Rows {
+                    row0: row0 + rows.start,
+                    ..packed
+                },
+            )?;
+            done_bytes += part.n_bytes() * n_rows as u64 / part.rows as u64;
+            let progress = Progress {
                 done_bytes,
                 total_bytes,
-            })
-            .is_break()
-            {
+            };
+            if on_progress(progress).is_break() {
                 return Err(Error::Stopped);
             }
             platform::yield_now().await;
         }
     }
     Ok(())
+}
+
+/// `(weight, its first row, part)`
+fn in_file_order(jobs: &[Job]) -> Vec<(usize, usize, &Part)> {
+    let mut order = Vec::new();
+    for (id, job) in jobs.iter().enumerate() {
+        let mut row0 = 0;
+        for part in &job.parts {
+            order.push((id, row0, part));
+            row0 += part.rows;
+        }
+    }
+    order.sort_by_key(|(_, _, part)| (part.file, part.range.start));
+    order
+}
+
+/// Runs of rows that are read at once. A transpose needs its whole matrix for any row of it; the largest
+/// in a published file has 5 MB.
+fn pieces(part: &Part) -> Vec<Range<usize>> {
+    let row_bytes = (part.range.end - part.range.start) as usize / part.rows;
+    let n_rows = match part.stored {
+        Stored::Columns(_) => part.rows,
+        _ => (PIECE_BYTES / row_bytes.max(1)).max(1).next_multiple_of(2),
+    };
+    (0..part.rows)
+        .step_by(n_rows)
+        .map(|row| row..part.rows.min(row + n_rows))
+        .collect()
+}
+
+/// Some rows of a part, packed; counted from the part's first.
+async fn read(
+    source: &Source,
+    part: &Part,
+    rows: Range<usize>,
+    cols: usize,
+    format: Format,
+) -> Result<Rows> {
+    let slice = |all: &Range<u64>| {
+        let row_bytes = (all.end - all.start) / part.rows as u64;
+        all.start + rows.start as u64 * row_bytes..all.start + rows.end as u64 * row_bytes
+    };
+    let stored = source.read(slice(&part.range)).await?;
+    let (quants, scales) = match &part.stored {
+        Stored::Rows(dtype) => pack::floats_or_blocks(*dtype, stored, format, cols),
+        Stored::Columns(dtype) => {
+            let rows_first = pack::transpose(*dtype, &stored, rows.len(), cols);
+            pack::floats_or_blocks(*dtype, rows_first, format, cols)
+        }
+        Stored::Scaled { scales, codes } => {
+            let scales = source.read(slice(scales)).await?;
+            (pack::codes(*codes, stored), scales)
+        }
+    };
+    let n_rows = rows.len();
+    assert_eq!(
+        (quants.len(), scales.len()),
+        (
+            n_rows * format.row_quants_bytes(cols),
+            n_rows * format.row_scales_bytes(cols)
+        ),
+        "planes of {n_rows} rows of {cols} as {format:?}"
+    );
+    Ok(Rows {
+        row0: rows.start,
+        n_rows,
+        quants,
+        scales,
+    })
 }

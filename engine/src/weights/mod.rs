@@ -4,13 +4,20 @@ pub mod gguf;
 pub mod loader;
 pub mod metadata;
 pub mod pack;
+pub mod precision;
 pub mod safetensors;
+pub mod slab;
 pub mod source;
 
 mod reader;
 
 use crate::{Error, Result, formats::WeightInfo, op::Weight};
-use std::{cell::RefCell, collections::BTreeMap, ops::Range};
+use slab::{Codes, Slab};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// How a file stores a tensor's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +34,22 @@ pub enum Dtype {
     Q4_0,
     /// GGML blocks of 32: f16 `d`, f16 `m`, 16 bytes of nibbles; `w = d·q + m`.
     Q4_1,
+    /// Bytes, in which a family's own format packs its codes.
+    U8,
 }
 
 impl Dtype {
+    /// Whether it holds whole floats, which may be packed while they are loaded.
+    pub fn is_float(self) -> bool {
+        matches!(self, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
+    }
+
     /// `(weights, bytes)` of one block.
     pub fn block(self) -> (usize, usize) {
         match self {
             Dtype::F32 => (1, 4),
             Dtype::F16 | Dtype::Bf16 => (1, 2),
+            Dtype::U8 => (1, 1),
             Dtype::Q8_0 => (32, 34),
             Dtype::Q4_0 => (32, 18),
             Dtype::Q4_1 => (32, 20),
@@ -62,18 +77,57 @@ pub struct Tensor {
 /// One weight to bring in: where its bytes lie and what they become.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// The stored tensor.
-    pub tensor: Tensor,
-    /// Its number format, known by now.
-    pub dtype: Dtype,
+    /// What it is made of, in the order of its rows.
+    pub parts: Vec<Part>,
     /// The packed weight.
     pub info: WeightInfo,
+}
+
+/// Consecutive rows of a weight, as they lie in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Index of the file in the checkpoint's list of sources.
+    pub file: usize,
+    /// Bytes in that file.
+    pub range: Range<u64>,
+    /// How many rows of the weight they are.
+    pub rows: usize,
+    /// How they are stored.
+    pub stored: Stored,
+}
+
+/// How a part lies in its file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stored {
+    /// `[rows, cols]`, row by row.
+    Rows(Dtype),
+    /// `[cols, rows]`: the transpose, as JAX and Flax store what multiplies from the right.
+    Columns(Dtype),
+    /// `[rows, cols]` codes of a few bits, and a scale per row elsewhere in the same file.
+    Scaled {
+        /// `[rows]` f16.
+        scales: Range<u64>,
+        /// What a code means.
+        codes: Codes,
+    },
+}
+
+impl Part {
+    /// Bytes to read.
+    pub fn n_bytes(&self) -> u64 {
+        let scales = match &self.stored {
+            Stored::Scaled { scales, .. } => scales.end - scales.start,
+            _ => 0,
+        };
+        self.range.end - self.range.start + scales
+    }
 }
 
 /// A checkpoint's tensors, of which a model takes each by name and shape; taking one records a [`Job`].
 #[derive(Debug)]
 pub struct Weights {
     file: String,
+    /// By the name that the model asks for.
     tensors: BTreeMap<String, Tensor>,
     taken: RefCell<Taken>,
 }
@@ -81,18 +135,19 @@ pub struct Weights {
 #[derive(Debug, Default)]
 struct Taken {
     jobs: Vec<Job>,
-    ids: BTreeMap<String, usize>,
+    names: BTreeSet<String>,
 }
 
 impl Weights {
-    /// All tensors of a checkpoint; `file` names it in messages.
+    /// All tensors of a checkpoint, each with the name that the model asks for (GGUF files spell names in
+    /// their own way); `file` names it in messages.
     ///
     /// # Errors
     /// [`Error::BadHeader`] when two tensors have the same name.
-    pub fn new(file: &str, tensors: Vec<Tensor>) -> Result<Self> {
+    pub fn new(file: &str, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Self> {
         let mut by_name = BTreeMap::new();
-        for tensor in tensors {
-            if let Some(twice) = by_name.insert(tensor.name.clone(), tensor) {
+        for (name, tensor) in tensors {
+            if let Some(twice) = by_name.insert(name, tensor) {
                 let problem = format!("it holds two weights named '{}'", twice.name);
                 return Err(Error::BadHeader {
                     file: file.into(),
@@ -120,76 +175,43 @@ impl Weights {
     /// # Errors
     /// [`Error::UnusedWeights`] when the model did not take every other tensor.
     pub fn finish(self, ignored: impl Fn(&str) -> bool) -> Result<Vec<Job>> {
-        let Taken { jobs, ids } = self.taken.into_inner();
+        let Taken { jobs, names } = self.taken.into_inner();
         let unused: Vec<_> = self
             .tensors
-            .keys()
-            .filter(|name| !ids.contains_key(*name) && !ignored(name))
+            .iter()
+            .filter(|(name, _)| !names.contains(*name) && !ignored(name))
+            .map(|(_, tensor)| tensor.name.as_str())
             .collect();
         if unused.is_empty() {
             return Ok(jobs);
         }
-        let examples = unused
-            .iter()
-            .take(4)
-            .map(|name| name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
         Err(Error::UnusedWeights {
             count: unused.len(),
-            examples,
+            examples: unused[..unused.len().min(4)].join(", "),
         })
     }
 
-    fn take(&self, name: String, shape: &[usize]) -> Result<Weight> {
-        let Some(tensor) = self.tensors.get(&name) else {
-            return Err(Error::MissingWeight {
-                name,
-                file: self.file.clone(),
+    fn get(&self, name: &str) -> Result<&Tensor> {
+        let tensor = self.tensors.get(name).ok_or_else(|| Error::MissingWeight {
+            name: name.into(),
+            file: self.file.clone(),
+        })?;
+        self.taken.borrow_mut().names.insert(name.into());
+        Ok(tensor)
+    }
+
+    /// Records the job, or finds the one that brings the same bytes.
+    fn record(&self, job: Job) -> Weight {
+        let WeightInfo { rows, cols, .. } = job.info;
+        let jobs = &mut self.taken.borrow_mut().jobs;
+        let id = jobs
+            .iter()
+            .position(|known| known.parts == job.parts)
+            .unwrap_or_else(|| {
+                jobs.push(job);
+                jobs.len() - 1
             });
-        };
-        if tensor.shape != shape {
-            return Err(Error::WeightShape {
-                name,
-                expected: shape.to_vec(),
-                got: tensor.shape.clone(),
-            });
-        }
-        let cols = shape[shape.len() - 1];
-        let rows = shape[..shape.len() - 1].iter().product();
-        let taken = &mut *self.taken.borrow_mut();
-        if let Some(&id) = taken.ids.get(&name) {
-            return Ok(Weight { id, rows, cols });
-        }
-        let dtype = match &tensor.dtype {
-            Ok(dtype) if pack::divides(*dtype, cols) => *dtype,
-            Ok(dtype) => {
-                return Err(Error::UnsupportedFormat {
-                    name,
-                    format: format!("{dtype:?} in rows of {cols}"),
-                });
-            }
-            Err(format) => {
-                return Err(Error::UnsupportedFormat {
-                    name,
-                    format: format.clone(),
-                });
-            }
-        };
-        let info = WeightInfo {
-            name: name.clone(),
-            format: pack::format_of(dtype),
-            rows,
-            cols,
-        };
-        let id = taken.jobs.len();
-        taken.jobs.push(Job {
-            tensor: tensor.clone(),
-            dtype,
-            info,
-        });
-        taken.ids.insert(name, id);
-        Ok(Weight { id, rows, cols })
+        Weight { id, rows, cols }
     }
 }
 
@@ -200,7 +222,7 @@ pub struct Scope<'w> {
     prefix: String,
 }
 
-impl Scope<'_> {
+impl<'w> Scope<'w> {
     /// The scope below a name.
     pub fn at(&self, name: impl std::fmt::Display) -> Self {
         Self {
@@ -211,7 +233,22 @@ impl Scope<'_> {
 
     /// Whether the file holds a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.weights.tensors.contains_key(&self.name(name))
+        self.shape(name).is_some()
+    }
+
+    /// The shape of a tensor, slowest dimension first, if the file holds it.
+    pub fn shape(&self, name: &str) -> Option<&'w [usize]> {
+        let tensor = self.weights.tensors.get(&self.name(name))?;
+        Some(&tensor.shape)
+    }
+
+    /// The names below this scope, without its prefix, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'w str> {
+        let prefix = self.prefix.clone();
+        self.weights
+            .tensors
+            .keys()
+            .filter_map(move |name| name.strip_prefix(&prefix))
     }
 
     /// Takes a matrix `[rows, cols]`. Taking it twice (a tied head) gives the same weight.
@@ -219,7 +256,7 @@ impl Scope<'_> {
     /// # Errors
     /// [`Error::MissingWeight`], [`Error::WeightShape`] or [`Error::UnsupportedFormat`].
     pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
-        self.weights.take(self.name(name), &[rows, cols])
+        self.join([self.tensor(name, &[rows, cols])?])
     }
 
     /// Takes a vector `[cols]` as a weight `[1, cols]`.
@@ -227,7 +264,31 @@ impl Scope<'_> {
     /// # Errors
     /// As [`Scope::matrix`].
     pub fn vector(&self, name: &str, cols: usize) -> Result<Weight> {
-        self.weights.take(self.name(name), &[cols])
+        self.join([self.tensor(name, &[cols])?])
+    }
+
+    /// A tensor of this shape, to be cut, transposed and joined.
+    ///
+    /// # Errors
+    /// [`Error::MissingWeight`] or [`Error::WeightShape`].
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Slab<'w>> {
+        let tensor = self.weights.get(&self.name(name))?;
+        if tensor.shape != shape {
+            return Err(Error::WeightShape {
+                name: tensor.name.clone(),
+                expected: shape.to_vec(),
+                got: tensor.shape.clone(),
+            });
+        }
+        Ok(Slab::new(tensor))
+    }
+
+    /// One weight `[Σ rows, cols]` of slabs below one another.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedFormat`] when a slab's numbers cannot be read, or not together.
+    pub fn join(&self, slabs: impl IntoIterator<Item = Slab<'w>>) -> Result<Weight> {
+        slab::join(slabs.into_iter().collect()).map(|job| self.weights.record(job))
     }
 
     fn name(&self, name: &str) -> String {

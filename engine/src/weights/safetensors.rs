@@ -100,6 +100,7 @@ fn dtype(dtype: safetensors::Dtype) -> Result<Dtype, String> {
         safetensors::Dtype::F32 => Ok(Dtype::F32),
         safetensors::Dtype::F16 => Ok(Dtype::F16),
         safetensors::Dtype::BF16 => Ok(Dtype::Bf16),
+        safetensors::Dtype::U8 => Ok(Dtype::U8),
         other => Err(other.to_string()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{FORMATS, Model, Net, VOCAB};
 use engine::formats::Format;
-use engine::op::{Act, Gate, Heads, Pairing, Rotary};
+use engine::op::{Act, Function, Heads, Pairing, Rotary, Router, Score};
 
 /// A program around one op.
 pub struct Case {
@@ -38,11 +38,14 @@ pub fn all() -> Vec<Case> {
     cases.extend(rope());
     cases.extend(elementwise());
     cases.extend(attention());
+    cases.extend(route());
+    cases.extend(expert_linear());
+    cases.extend(combine());
     cases
 }
 
 fn grouped(format: Format) -> bool {
-    matches!(format, Format::Q8 | Format::Q4)
+    format.row_scales_bytes(32) > 0
 }
 
 pub fn linear() -> Vec<Case> {
@@ -124,10 +127,21 @@ fn elementwise() -> Vec<Case> {
             let (a, b) = (net.input(width), net.input(width));
             net.b.add(a, b)
         }));
-        cases.push(case(format!("activate {width}"), |net| {
-            let (a, b) = (net.input(width), net.input(width));
-            net.b.activate(a, b, Gate::SwiGlu)
-        }));
+        for function in [
+            Function::Silu,
+            Function::Gelu,
+            Function::Relu,
+            Function::ReluSquared,
+        ] {
+            for gated in [false, true] {
+                let name = format!("activate {function:?} {width} gated: {gated}");
+                cases.push(case(name, |net| {
+                    let x = net.input(width);
+                    let up = gated.then(|| net.input(width));
+                    net.b.activate(x, up, function)
+                }));
+            }
+        }
         cases.push(case(format!("store {width}"), |net| {
             let x = net.input(width);
             net.b.store(x);
@@ -173,4 +187,124 @@ pub fn attention() -> Vec<Case> {
         case
     };
     sizes.map(attention).into()
+}
+
+/// Which experts tokens are sent to.
+#[derive(Debug, Clone, Copy)]
+enum Load {
+    /// Anywhere.
+    Random,
+    /// Nearly all to one, the others shared out.
+    Skewed,
+    /// All to the same: most experts have none.
+    Same,
+}
+
+/// A routing `[n, 2 · top_k]` over logits that send tokens as `load` says.
+fn routing(net: &mut Net, n_experts: usize, router: Router, bias: bool, load: Load) -> Act {
+    let logits = net.input(n_experts);
+    let table = net.data.last_mut().unwrap();
+    let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&table.quants);
+    for row in values.chunks_mut(n_experts) {
+        match load {
+            Load::Random => {}
+            Load::Skewed => row[n_experts / 2] += 2.0,
+            Load::Same => {
+                let falling = row.iter_mut().enumerate();
+                falling.for_each(|(i, v)| *v = 0.1 * *v - i as f32);
+            }
+        }
+    }
+    table.quants = bytemuck::cast_slice(&values).to_vec();
+    let bias = bias.then(|| net.weight(1, n_experts, Format::F32));
+    net.b.route(logits, bias, router)
+}
+
+fn routers() -> Vec<(Router, bool)> {
+    let router = |score, renormalise| Router {
+        score,
+        top_k: 0,
+        renormalise,
+    };
+    vec![
+        (router(Score::Softmax, true), false),
+        (router(Score::Softmax, false), false),
+        (router(Score::Sigmoid, true), true),
+        (router(Score::Sigmoid, false), false),
+    ]
+}
+
+fn route() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (n_experts, top_k) in [(1, 1), (4, 2), (8, 8), (33, 4), (130, 3)] {
+        for (router, bias) in routers() {
+            let router = Router { top_k, ..router };
+            let name = format!("route to {top_k} of {n_experts} {router:?} bias: {bias}");
+            cases.push(case(name, |net| {
+                routing(net, n_experts, router, bias, Load::Random)
+            }));
+        }
+    }
+    cases
+}
+
+/// `(n_experts, top_k, load)`: with 1 to 24 tokens, experts with none, one, some and all of them.
+const LOADS: [(usize, usize, Load); 6] = [
+    (1, 1, Load::Random),
+    (4, 2, Load::Random),
+    (5, 2, Load::Skewed),
+    (7, 3, Load::Same),
+    (3, 3, Load::Random),
+    (38, 1, Load::Random),
+];
+
+pub fn expert_linear() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for format in FORMATS {
+        let sizes = if grouped(format) {
+            [(6, 32), (70, 96)]
+        } else {
+            [(6, 13), (70, 40)]
+        };
+        for (i, (n_experts, top_k, load)) in LOADS.into_iter().enumerate() {
+            let (rows, cols) = sizes[i % 2];
+            for own_input in [false, true] {
+                let name = format!(
+                    "expert_linear {format:?} {top_k} of {n_experts} [{rows}, {cols}], {load:?}, own input: {own_input}"
+                );
+                let mut case = case(name, |net| {
+                    let router = Router {
+                        top_k,
+                        ..routers()[0].0
+                    };
+                    let routing = routing(net, n_experts, router, false, load);
+                    let x = net.input(if own_input { top_k * cols } else { cols });
+                    let w = net.weight(n_experts * rows, cols, format);
+                    net.b.expert_linear(x, w, routing, n_experts)
+                });
+                case.steps.push(24);
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+fn combine() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (n_experts, top_k, load) in LOADS {
+        for d in [1, 13, 300] {
+            let name = format!("combine {top_k} of {n_experts}, {d} wide, {load:?}");
+            cases.push(case(name, |net| {
+                let router = Router {
+                    top_k,
+                    ..routers()[1].0
+                };
+                let routing = routing(net, n_experts, router, false, load);
+                let x = net.input(top_k * d);
+                net.b.combine(x, routing)
+            }));
+        }
+    }
+    cases
 }

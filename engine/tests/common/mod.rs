@@ -4,17 +4,19 @@
 
 pub mod cases;
 
-use engine::formats::{Format, GROUP, Rows, WeightInfo};
-use engine::op::{Act, Gate, Heads, Pairing, Rotary, Weight};
+use engine::formats::{Format, Rows, WeightInfo};
+use engine::op::{Act, Function, Heads, Pairing, Rotary, Weight};
 use engine::program::{Builder, Program};
 use half::{bf16, f16};
 
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 7] = [
     Format::F32,
     Format::F16,
     Format::Bf16,
     Format::Q8,
     Format::Q4,
+    Format::I4,
+    Format::B1,
 ];
 
 /// A small generator of random numbers (xorshift32), so that every run sees the same.
@@ -67,31 +69,30 @@ impl Net {
 
     /// A random weight whose products with random inputs stay near 1.
     pub fn weight(&mut self, rows: usize, cols: usize, format: Format) -> Weight {
-        let n = rows * cols;
         let size = 1.0 / (cols as f32).sqrt();
-        let mut quants = Vec::new();
-        let mut scales = Vec::new();
-        for _ in 0..n / if format == Format::Q4 { 2 } else { 1 } {
+        let n_bytes = rows * format.row_quants_bytes(cols);
+        let mut quants = Vec::with_capacity(n_bytes);
+        while quants.len() < n_bytes {
+            let float = self.random.float() * size;
             match format {
-                Format::F32 => quants.extend((self.random.float() * size).to_le_bytes()),
-                Format::F16 => {
-                    quants.extend(f16::from_f32(self.random.float() * size).to_le_bytes())
-                }
-                Format::Bf16 => {
-                    quants.extend(bf16::from_f32(self.random.float() * size).to_le_bytes())
-                }
-                Format::Q8 | Format::Q4 => quants.push((self.random.next() >> 9) as u8),
+                Format::F32 => quants.extend(float.to_le_bytes()),
+                Format::F16 => quants.extend(f16::from_f32(float).to_le_bytes()),
+                Format::Bf16 => quants.extend(bf16::from_f32(float).to_le_bytes()),
+                _ => quants.push((self.random.next() >> 9) as u8),
             }
         }
-        for _ in 0..n / GROUP {
+        let n_bytes = rows * format.row_scales_bytes(cols);
+        let mut scales = Vec::with_capacity(n_bytes);
+        while scales.len() < n_bytes {
             let d = (1.5 + self.random.float()) * size;
-            match format {
-                Format::Q8 => scales.extend(f16::from_f32(d / 127.0).to_le_bytes()),
-                Format::Q4 => {
-                    scales.extend(f16::from_f32(d / 8.0).to_le_bytes());
-                    scales.extend(f16::from_f32(-d).to_le_bytes());
-                }
-                _ => {}
+            let steps = match format {
+                Format::Q8 => 127.0,
+                Format::B1 => 1.0,
+                _ => 8.0,
+            };
+            scales.extend(f16::from_f32(d / steps).to_le_bytes());
+            if format == Format::Q4 {
+                scales.extend(f16::from_f32(-d).to_le_bytes());
             }
         }
         self.data.push(Rows {
@@ -238,7 +239,7 @@ impl Llama {
                 let w = net.weight(self.hidden, self.d, self.format);
                 net.b.linear(h, w, None)
             });
-            let h = net.b.activate(gate, up, Gate::SwiGlu);
+            let h = net.b.activate(gate, Some(up), Function::Silu);
             let w = net.weight(self.d, self.hidden, self.format);
             let h = net.b.linear(h, w, None);
             x = net.b.add(x, h);

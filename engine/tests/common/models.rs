@@ -44,7 +44,7 @@ pub fn load(stem: &str, backend: BackendChoice) -> Engine {
         sources(stem),
         &LoadOptions {
             backend,
-            context: None,
+            ..Default::default()
         },
     )
 }

@@ -112,6 +112,7 @@ impl Worker {
                 let options = LoadOptions {
                     backend: choice(backend),
                     context: Some(context as usize),
+                    ..Default::default()
                 };
                 match self.load(id, &model, files, &options).await {
                     // The page has long gone on: the memory is worth more.

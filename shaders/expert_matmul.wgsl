@@ -1,0 +1,50 @@
+// ExpertLinear for many tokens: one invocation to a row of an expert and a block of 8 of its tokens. The
+// bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
+override WG: u32;
+override ROW0: u32;
+override WIDTH: u32; // rows of one expert
+override OWN_INPUT: bool; // whether each expert has a row of x to itself
+
+@group(0) @binding(4) var<storage, read_write> y: array<f32>; // [n, TOP_K * WIDTH]
+@group(0) @binding(5) var<storage, read> groups: array<u32>; // see experts.wgsl
+
+// First entry in order after this expert's.
+var<private> end: u32;
+
+// The row of x behind an entry of order; past the end, the last one's again.
+fn source(entry: u32) -> u32 {
+    let place = groups[ORDER + min(entry, end - 1u)];
+    return select(place / TOP_K, place, OWN_INPUT);
+}
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let expert = groups[BLOCKS + 2u * group.z];
+    let col = flat_group(group, count) * WG + local;
+    let row = expert * WIDTH + col;
+    if (expert == N_EXPERTS || col >= WIDTH || row < ROW0 || row - ROW0 >= ROWS) {
+        return;
+    }
+    let entry = groups[BLOCKS + 2u * group.z + 1u];
+    end = groups[expert + 1u];
+    let sums = row_dots(row - ROW0, entry);
+    write4(sums[0], entry, col);
+    write4(sums[1], entry + 4u, col);
+}
+
+fn write4(values: vec4<f32>, entry: u32, col: u32) {
+    write(values.x, entry, col);
+    write(values.y, entry + 1u, col);
+    write(values.z, entry + 2u, col);
+    write(values.w, entry + 3u, col);
+}
+
+fn write(value: f32, entry: u32, col: u32) {
+    if (entry < end) {
+        y[groups[ORDER + entry] * WIDTH + col] = value;
+    }
+}
