@@ -45,14 +45,19 @@ def attention(q, k, v):
     return torch.einsum("hqk,khc->qhc", scores.softmax(-1), v).flatten(1)
 
 
-def top_k(scores, k, gaps):
-    """Ids [n, k] of the k largest scores of each row, best first.
+class Choices:
+    """What routers decided: `gaps`, per decision by how much the last expert chosen beats the first one left out,
+    relative to the former's score; `moved`, how many decisions a selection bias changed."""
 
-    `gaps` receives, per row, by how much the last one chosen beats the first one left out, relative to the former.
-    """
+    def __init__(self):
+        self.gaps, self.moved = [], 0
+
+
+def top_k(scores, k, choices):
+    """Ids [n, k] of the k largest scores of each row, best first."""
     best = scores.sort(dim=-1, descending=True)
     last, next_one = best.values[:, k - 1], best.values[:, k]
-    gaps += ((last - next_one) / last.abs()).tolist()
+    choices.gaps += ((last - next_one) / last.abs()).tolist()
     return best.indices[:, :k]
 
 
@@ -64,12 +69,12 @@ def mixture(x, ids, weights, expert):
     return torch.stack(rows)
 
 
-def draw(rng, name, shape, fan_in):
+def draw(rng, kind, shape, fan_in):
     """Random float64 weights, so wide that logits spread over several units and routers choose clearly."""
     values = torch.tensor(rng.standard_normal(shape))
-    if fan_in is None:  # a norm's scale
+    if kind == "norm":
         return 1 + 0.2 * values
-    width = {"embedding": 3, "router": 3}.get(name, 1.3)
+    width = {"embedding": 3, "router": 3, "matrix": 1.3, "after squares": 0.5}[kind]
     return width / math.sqrt(fan_in) * values
 
 

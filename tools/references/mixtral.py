@@ -73,8 +73,8 @@ CHECKPOINTS = {
 }
 
 
-def logits(folder, ids, gaps):
-    """Logits [n, vocab] after each of `ids`, from the files of `folder`; `gaps` as in `top_k`."""
+def logits(folder, ids, choices):
+    """Logits [n, vocab] after each of `ids`, from the files of `folder`; `choices` receives what routers decided."""
     config, w = read_json(folder / "config.json"), read_tensors(folder)
     eps, heads, kv_heads = (config[key] for key in ("rms_norm_eps", "num_attention_heads", "num_key_value_heads"))
     theta = config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
@@ -88,12 +88,12 @@ def logits(folder, ids, gaps):
         v = (a @ layer["self_attn.v_proj.weight"].T).view(n, kv_heads, -1)
         x = x + attention(rope(q, theta), rope(k, theta), v) @ layer["self_attn.o_proj.weight"].T
         m = rms_norm(x, layer["post_attention_layernorm.weight"], eps)
-        x = x + feed_forward(layer, m, config["num_experts_per_tok"], gaps)
+        x = x + feed_forward(layer, m, config["num_experts_per_tok"], choices)
     x = rms_norm(x, w["model.norm.weight"], eps)
     return x @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T
 
 
-def feed_forward(layer, m, k, gaps):
+def feed_forward(layer, m, k, choices):
     """down(silu(gate m) ⊙ (up m)) in a dense layer, else the weighted sum of the k best experts of each row of m.
 
     p = softmax(router m) over all experts; the k largest are chosen and their p divided by their sum.
@@ -102,7 +102,7 @@ def feed_forward(layer, m, k, gaps):
     if router is None:
         return expert_output(experts[0], m)
     p = (m @ router.T).softmax(-1)
-    ids = top_k(p, k, gaps)
+    ids = top_k(p, k, choices)
     chosen = p.gather(1, ids)
     return mixture(m, ids, chosen / chosen.sum(-1, keepdim=True), lambda e, row: expert_output(experts[e], row))
 
