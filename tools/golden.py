@@ -26,12 +26,14 @@ engine/tests/golden/<stem>.safetensors, with <stem> one of
     and for each checkpoint of the families in tools/references/, whose files describe the layouts:
     tiny-mixtral-v4, tiny-mixtral-v5, tiny-neo3, tiny-neo3-plain    (mixtral.py)
     tiny-metis                                                      (metis.py)
+    tiny-ssmoelm, tiny-ssmoelm-5l                                   (ssmoelm.py)
         for the folder models/<stem>/ with the files that the family publishes.
     Tensors, for i = 0 and 1 (two unrelated sequences, each starting at position 0):
         ids_i     i32 [n_i]             token ids, n_0 = 9, n_1 = 40 for Llama and 70 for the others
         logits_i  f32 [n_i, vocab]      row t = logits after reading ids_i[0..=t]
     Llama and stock Mixtral: by transformers; the weights are upcast exactly to f32 (GGUF: dequantised by
-    gguf-py) and the forward pass is f32. The others: from the formulas, in f64, rounded to f32 at the end.
+    gguf-py) and the forward pass is f32. The others: from the formulas, in f64, rounded to f32 at the end,
+    and compared with models of transformers that compute the same (twins.py).
     No token's choice of experts is a close call: the last one chosen beats the next by 1e-3 of its score.
 
 engine/tests/golden/smollm2_text.json
@@ -96,7 +98,7 @@ import token_strings
 from gguf_llama import hugging_face_model, hugging_face_tokenizer, special_tokens, write_dequantised
 from llama_cpp_reference import LlamaCpp, tokens_per_second
 from prompts import CHATS, RAWS
-from references.goldens import FAMILIES, write_family, write_logits
+from references.goldens import FAMILIES, by, write_family, write_logits
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "engine" / "tests" / "golden"
@@ -120,11 +122,6 @@ def tiny(_):
         compare_with_llama_cpp(path, *sequences[1])
     for family in FAMILIES:
         write_family(family, MODELS, GOLDEN)
-
-
-def by(model):
-    """ids [n] to logits [n, vocab], by a model of transformers."""
-    return lambda ids: model.eval()(torch.tensor(ids[None].astype(np.int64))).logits[0].numpy()
 
 
 def compare_with_llama_cpp(path, ids, logits):

@@ -89,9 +89,26 @@ def read_tensors(folder):
     return tensors
 
 
+def below(w, prefix):
+    """The tensors whose names start with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in w.items() if name.startswith(prefix)}
+
+
 def write_tensors(path, tensors, metadata=None):
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
     path.chmod(0o644)
+    if metadata and len(metadata) > 1:
+        sort_metadata(path)
+
+
+def sort_metadata(path):
+    """Sorts the keys of `__metadata__`, which `save_file` writes in an order of its own each time."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    path.write_bytes(data[:8] + text.ljust(end - 8) + data[end:])
 
 
 def read_json(path):

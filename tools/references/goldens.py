@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from references import metis, mixtral
+from references import metis, mixtral, ssmoelm, twins
 from references.common import Choices
 from tiny_models import VOCAB_SIZE
 
-FAMILIES = (mixtral, metis)
+FAMILIES = (mixtral, metis, ssmoelm)
 # A prefill of the second sequence is cut into chunks of 32.
 LENGTHS = (9, 70)
 
@@ -19,9 +19,13 @@ def write_family(family, models, goldens):
         folder, choices = models / name, Choices()
         family.write_checkpoint(name, folder)
 
+        twin = twins.TWINS[family](folder)
+
         def logits_of(ids):
             logits = family.logits(folder, ids, choices).float().numpy()
-            return second_opinion(name, folder, ids, logits) if family is mixtral else logits
+            theirs = by(twin)(ids)
+            compare(name, logits, theirs)
+            return theirs if family is mixtral and mixtral.is_stock(name) else logits
 
         write_logits(goldens / f"{name}.safetensors", logits_of, LENGTHS)
         size = sum(path.stat().st_size for path in folder.iterdir())
@@ -33,13 +37,15 @@ def write_family(family, models, goldens):
             assert choices.moved or family is not metis, f"{name}: the bias changes nothing; take another seed"
 
 
-def second_opinion(name, folder, ids, logits):
-    """Transformers finds the same logits; its own are written where it reads the files as they are."""
-    theirs = mixtral.by_transformers(name, folder, ids).numpy()
+def compare(name, logits, theirs):
     error = float(np.abs(theirs - logits).max() / np.abs(theirs).max())
     print(f"  {name}: formulas against transformers, largest relative difference {error:.1e}")
     assert error < 1e-5, error
-    return theirs if mixtral.is_stock(name) else logits
+
+
+def by(model):
+    """ids [n] to logits [n, vocab], by a model of transformers."""
+    return lambda ids: model.eval()(torch.tensor(ids[None].astype(np.int64))).logits[0].numpy()
 
 
 def write_logits(path, logits_of, lengths):

@@ -21,7 +21,7 @@ import torch
 
 from references import vocabularies
 from references.common import (
-    attention, draw, mixture, read_json, read_tensors, rms_norm, rope, top_k, write_tensors,
+    attention, below, draw, mixture, read_json, read_tensors, rms_norm, rope, top_k, write_tensors,
 )
 from tiny_models import VOCAB_SIZE, write_json
 
@@ -48,7 +48,7 @@ def logits(folder, ids, choices):
     theta, n = config["rope_theta"], len(ids)
     x = w["embed"][torch.tensor(ids).long()]
     for i in range(config["n_layer"]):
-        layer = {name.removeprefix(f"layers.{i}."): t for name, t in w.items() if name.startswith(f"layers.{i}.")}
+        layer = below(w, f"layers.{i}.")
         a = rms_norm(x, layer["attn_norm.scale"], EPS)
         q = (a @ layer["q"]).view(n, heads, head_dim)
         k, v = ((a @ layer[m]).view(n, kv_heads, head_dim) for m in ("k", "v"))

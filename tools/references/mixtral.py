@@ -29,9 +29,11 @@ import shutil
 import numpy as np
 import torch
 from torch.nn.functional import silu
-from transformers import MixtralConfig, MixtralForCausalLM
+from transformers import MixtralConfig
 
-from references.common import attention, draw, mixture, read_json, read_tensors, rms_norm, rope, top_k, write_tensors
+from references.common import (
+    attention, below, draw, mixture, read_json, read_tensors, rms_norm, rope, top_k, write_tensors,
+)
 from tiny_models import VOCAB_SIZE, trained_tokenizer, write_json, write_tokenizer
 
 CHECKPOINTS = {
@@ -133,50 +135,9 @@ def experts_of(layer):
     return router, experts
 
 
-def below(w, prefix):
-    return {name.removeprefix(prefix): tensor for name, tensor in w.items() if name.startswith(prefix)}
-
-
 def is_stock(name):
     """Whether transformers reads the checkpoint's files as they are."""
     return "neo" not in name
-
-
-def by_transformers(name, folder, ids):
-    """The same logits by transformers, in f32; a neo-3 checkpoint is turned into the Mixtral that computes the same."""
-    options = {"dtype": torch.float32, "attn_implementation": "eager"}
-    if is_stock(name):
-        model = MixtralForCausalLM.from_pretrained(folder, **options)
-    else:
-        model = stock_equivalent(folder)
-    with torch.no_grad():
-        return model.eval()(torch.tensor(ids)[None].long()).logits[0]
-
-
-def stock_equivalent(folder):
-    """A Mixtral with a neo-3 checkpoint's weights, in f32.
-
-    A dense part becomes E equal experts, since routing weights sum to 1. silu(a) = sigmoid(a) · a, so a plain
-    expert is a gated one with fc1 as gate and as up matrix, and sigmoid as its activation.
-    """
-    w = {name: tensor.float() for name, tensor in read_tensors(folder).items()}
-    config = MixtralConfig.from_pretrained(folder, attn_implementation="eager")
-    model = MixtralForCausalLM(config)
-    state = {name: tensor for name, tensor in w.items() if ".mlp." not in name}
-    state["lm_head.weight"] = w["model.embed_tokens.weight"]
-    for i, block in enumerate(model.model.layers):
-        router, experts = experts_of(below(w, f"model.layers.{i}."))
-        if router is None:
-            n_experts = config.num_local_experts
-            router, experts = torch.zeros(n_experts, config.hidden_size), experts * n_experts
-        if len(experts[0]) == 2:
-            experts = [(fc1, fc1, fc2) for fc1, fc2 in experts]
-            block.mlp.experts.act_fn = torch.nn.Sigmoid()
-        state[f"model.layers.{i}.mlp.gate.weight"] = router
-        state[f"model.layers.{i}.mlp.experts.gate_up_proj"] = torch.stack([torch.cat(e[:2]) for e in experts])
-        state[f"model.layers.{i}.mlp.experts.down_proj"] = torch.stack([e[2] for e in experts])
-    model.load_state_dict(state, strict=True)
-    return model
 
 
 def write_checkpoint(name, folder):
