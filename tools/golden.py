@@ -4,8 +4,8 @@
 
 NAME is one of
 
-    tiny      models/tiny-llama-*/                   random checkpoints and GGUF files
-              engine/tests/golden/tiny-llama-*.safetensors   their logits by transformers, in f32
+    tiny      models/tiny-*/                         random checkpoints and GGUF files
+              engine/tests/golden/tiny-*.safetensors   their logits, by transformers or by tools/references/
     tokens    engine/tests/golden/smollm2_tokens.json        2,000 strings and their ids by `tokenizers`
     text      engine/tests/golden/smollm2_text.json          12 greedy texts by llama.cpp and by transformers in f32
     speed     prints llama.cpp's tokens per second on this machine (writes nothing)
@@ -23,10 +23,18 @@ engine/tests/golden/<stem>.safetensors, with <stem> one of
         model.safetensors, or two shards with model.safetensors.index.json);
     tiny-llama-gguf-q4_1, tiny-llama-gguf-q8_0, tiny-llama-gguf-q4_0, tiny-llama-gguf-f16
         for the file models/tiny-llama-gguf/tiny-<format>.gguf.
+    and for each checkpoint of the families in tools/references/, whose files describe the layouts:
+    tiny-mixtral-v4, tiny-mixtral-v5, tiny-neo3, tiny-neo3-plain    (mixtral.py)
+    tiny-metis                                                      (metis.py)
+    tiny-ssmoelm, tiny-ssmoelm-5l                                   (ssmoelm.py)
+        for the folder models/<stem>/ with the files that the family publishes.
     Tensors, for i = 0 and 1 (two unrelated sequences, each starting at position 0):
-        ids_i     i32 [n_i]             token ids, n_0 = 9, n_1 = 40
+        ids_i     i32 [n_i]             token ids, n_0 = 9, n_1 = 40 for Llama and 70 for the others
         logits_i  f32 [n_i, vocab]      row t = logits after reading ids_i[0..=t]
-    The weights are upcast exactly to f32 (GGUF: dequantised by gguf-py) and the forward pass is f32.
+    Llama and stock Mixtral: by transformers; the weights are upcast exactly to f32 (GGUF: dequantised by
+    gguf-py) and the forward pass is f32. The others: from the formulas, in f64, rounded to f32 at the end,
+    and compared with models of transformers that compute the same (twins.py).
+    No token's choice of experts is a close call: the last one chosen beats the next by 1e-3 of its score.
 
 engine/tests/golden/smollm2_text.json
     {
@@ -83,7 +91,6 @@ import numpy as np
 import torch
 import transformers
 from llama_cpp import GGML_TYPE_F32
-from safetensors.numpy import save_file
 from transformers import DynamicCache, LlamaForCausalLM
 
 import tiny_models
@@ -91,44 +98,30 @@ import token_strings
 from gguf_llama import hugging_face_model, hugging_face_tokenizer, special_tokens, write_dequantised
 from llama_cpp_reference import LlamaCpp, tokens_per_second
 from prompts import CHATS, RAWS
+from references.goldens import FAMILIES, by, write_family, write_logits
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "engine" / "tests" / "golden"
 MODELS = ROOT / "models"
 MAX_TOKENS = 64
+LLAMA_LENGTHS = (9, 40)
 
 
 def tiny(_):
     for name in tiny_models.CHECKPOINTS:
         tiny_models.write_checkpoint(name, MODELS / name)
         model = LlamaForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32, attn_implementation="eager")
-        write_logits(name, model)
+        write_logits(GOLDEN / f"{name}.safetensors", by(model), LLAMA_LENGTHS)
     folder = MODELS / "tiny-llama-gguf"
     folder.mkdir(exist_ok=True)
     for quantisation in tiny_models.QUANTISATIONS:
         path = folder / f"tiny-{quantisation}.gguf"
         tiny_models.write_gguf(path, quantisation, MODELS / "tiny-llama-gqa-tied")
-        sequences = write_logits(f"tiny-llama-gguf-{quantisation}", hugging_face_model(path))
+        golden = GOLDEN / f"tiny-llama-gguf-{quantisation}.safetensors"
+        sequences = write_logits(golden, by(hugging_face_model(path)), LLAMA_LENGTHS)
         compare_with_llama_cpp(path, *sequences[1])
-
-
-def write_logits(stem, model):
-    """Writes two random sequences and their logits; returns [(ids [n], logits [n, vocab])]."""
-    rng = np.random.default_rng(17)
-    sequences = []
-    for length in (9, 40):
-        ids = rng.integers(0, tiny_models.VOCAB_SIZE, length).astype(np.int32)
-        with torch.no_grad():
-            logits = model.eval()(torch.tensor(ids[None].astype(np.int64))).logits[0].numpy()
-        assert logits.dtype == np.float32 and logits.shape == (length, tiny_models.VOCAB_SIZE)
-        sequences.append((ids, logits))
-    arrays = {f"ids_{i}": ids for i, (ids, _) in enumerate(sequences)}
-    arrays |= {f"logits_{i}": np.ascontiguousarray(logits) for i, (_, logits) in enumerate(sequences)}
-    path = GOLDEN / f"{stem}.safetensors"
-    save_file(arrays, path)
-    path.chmod(0o644)
-    print(f"{stem}: logits spread (standard deviation) {sequences[1][1].std():.2f}")
-    return sequences
+    for family in FAMILIES:
+        write_family(family, MODELS, GOLDEN)
 
 
 def compare_with_llama_cpp(path, ids, logits):
