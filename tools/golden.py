@@ -22,11 +22,12 @@ engine/tests/golden/<stem>.safetensors, with <stem> one of
         for the folder models/<stem>/ (config.json, tokenizer.json, tokenizer_config.json and
         model.safetensors, or two shards with model.safetensors.index.json);
     tiny-llama-gguf-q4_1, tiny-llama-gguf-q8_0, tiny-llama-gguf-q4_0, tiny-llama-gguf-f16
-        for the file models/tiny-llama-gguf/tiny-<format>.gguf.
+        for the file models/tiny-llama-gguf/tiny-<format>.gguf;
     and for each checkpoint of the families in tools/references/, whose files describe the layouts:
     tiny-mixtral-v4, tiny-mixtral-v5, tiny-neo3, tiny-neo3-plain    (mixtral.py)
     tiny-metis                                                      (metis.py)
     tiny-ssmoelm, tiny-ssmoelm-5l                                   (ssmoelm.py)
+    tiny-mtlm1, tiny-mtlm1-prefixed                                 (mtlm1.py)
         for the folder models/<stem>/ with the files that the family publishes.
     Tensors, for i = 0 and 1 (two unrelated sequences, each starting at position 0):
         ids_i     i32 [n_i]             token ids, n_0 = 9, n_1 = 40 for Llama and 70 for the others

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from references import metis, mixtral, ssmoelm, twins
+from references import metis, mixtral, mtlm1, ssmoelm, twins
 from references.common import Choices
 from tiny_models import VOCAB_SIZE
 
-FAMILIES = (mixtral, metis, ssmoelm)
+FAMILIES = (mixtral, metis, ssmoelm, mtlm1)
 # A prefill of the second sequence is cut into chunks of 32.
 LENGTHS = (9, 70)
 

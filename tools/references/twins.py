@@ -12,7 +12,7 @@ from transformers import (
 )
 from transformers.models.nemotron_h.modeling_nemotron_h import NemotronHMoE
 
-from references import metis, mixtral, ssmoelm
+from references import metis, mixtral, mtlm1, ssmoelm
 from references.common import below, read_json, read_tensors
 
 EAGER = {"attn_implementation": "eager"}
@@ -112,6 +112,33 @@ def ssmoelm_twin(folder):
     return loaded(model, state)
 
 
+def mtlm1_twin(folder):
+    """Llama with the rows of q and k sorted: in each head the first of every pair, then the second of every pair."""
+    heads, n_layers, w = mtlm1.read(folder)
+    w = floats(w)
+    embedding = w["tok_emb.weight"]
+    vocab_size, d = embedding.shape
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=vocab_size, hidden_size=d, num_hidden_layers=n_layers, num_attention_heads=heads, rms_norm_eps=1e-6,
+        intermediate_size=len(w["layers.0.mlp.w1.weight"]), tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, **EAGER,
+    ))
+    state = {"model.embed_tokens.weight": embedding, "lm_head.weight": w.get("lm_head.weight", embedding)}
+    state["model.norm.weight"] = w["norm_f.weight"]
+    names = {
+        "norm1": "input_layernorm", "norm2": "post_attention_layernorm", "attn.o_proj": "self_attn.o_proj",
+        "mlp.w1": "mlp.gate_proj", "mlp.w2": "mlp.up_proj", "mlp.w3": "mlp.down_proj",
+    }
+    for i in range(n_layers):
+        layer, at = below(w, f"layers.{i}."), f"model.layers.{i}."
+        for m, part in zip("qkv", layer["attn.qkv.weight"].chunk(3)):
+            rows = part.unflatten(0, (heads, -1))
+            sorted_rows = rows if m == "v" else torch.cat([rows[:, 0::2], rows[:, 1::2]], dim=1)
+            state[f"{at}self_attn.{m}_proj.weight"] = sorted_rows.flatten(0, 1)
+        state |= {f"{at}{to}.weight": layer[f"{name}.weight"] for name, to in names.items()}
+    return loaded(model, state)
+
+
 def stacked(prefix, experts):
     """[(gate, up, down)] as transformers 5 stacks them."""
     return {
@@ -129,4 +156,4 @@ def loaded(model, state):
     return model.float()
 
 
-TWINS = {mixtral: mixtral_twin, metis: metis_twin, ssmoelm: ssmoelm_twin}
+TWINS = {mixtral: mixtral_twin, metis: metis_twin, ssmoelm: ssmoelm_twin, mtlm1: mtlm1_twin}

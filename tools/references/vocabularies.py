@@ -52,3 +52,16 @@ def byte_fallback(special, unk_token):
     ])
     assert tokenizer.get_vocab_size() == VOCAB_SIZE and tokenizer.token_to_id(special[-1]) == len(special) - 1
     return tokenizer
+
+
+def mistral():
+    """tokenizer.json as text, like Mistral-7B-v0.1's: blanks become ▁ in the normaliser, <s> is prepended, and
+    merges are strings of two pieces with a blank between."""
+    tokenizer = byte_fallback(["<unk>", "<s>", "</s>"], unk_token="<unk>")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)],
+    )
+    file = json.loads(tokenizer.to_str())
+    file["model"]["merges"] = [" ".join(merge) for merge in file["model"]["merges"]]
+    return json.dumps(file, ensure_ascii=False, separators=(",", ":"))
