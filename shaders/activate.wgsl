@@ -14,6 +14,6 @@ fn main(
     let col = flat_group(group, count) * WG + local;
     if (col < WIDTH) {
         let i = group.z * WIDTH + col;
-        y[i] = gated(function(x[i]), i);
+        y[i] = scaled(function(x[i]), i);
     }
 }

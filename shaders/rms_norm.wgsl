@@ -3,7 +3,6 @@ override WIDTH: u32;
 override EPS: f32;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n, WIDTH]
-@group(0) @binding(2) var<storage, read> w: array<f32>; // [WIDTH]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, WIDTH]
 
 @compute @workgroup_size(WG)
@@ -18,6 +17,6 @@ fn main(
     }
     let scale = inverseSqrt(reduce_sum(squares, local) / f32(WIDTH) + EPS);
     for (var col = local; col < WIDTH; col += WG) {
-        y[row + col] = x[row + col] * scale * w[col];
+        y[row + col] = scaled(x[row + col] * scale, col);
     }
 }

@@ -121,8 +121,8 @@ pub enum Op {
     RmsNorm {
         /// `[n, d]`
         x: Act,
-        /// `[1, d]`
-        w: Weight,
+        /// `[1, d]`; ones where there is none.
+        w: Option<Weight>,
         /// Added to the mean square.
         eps: f32,
         /// `[n, d]`

@@ -72,13 +72,15 @@ impl Builder {
         y
     }
 
-    /// `x[n, d], w[1, d] → [n, d]`.
-    pub fn rms_norm(&mut self, x: Act, w: Weight, eps: f32) -> Act {
-        assert_eq!(
-            (w.rows, w.cols),
-            (1, x.width),
-            "norm weight of another width"
-        );
+    /// `x[n, d], w[1, d] → [n, d]`; without `w`, ones.
+    pub fn rms_norm(&mut self, x: Act, w: Option<Weight>, eps: f32) -> Act {
+        if let Some(w) = w {
+            assert_eq!(
+                (w.rows, w.cols),
+                (1, x.width),
+                "norm weight of another width"
+            );
+        }
         let y = self.act(x.width);
         self.push(Op::RmsNorm { x, w, eps, y });
         y
@@ -324,7 +326,7 @@ mod tests {
         let mut b = Builder::new();
         let mut x = b.embed(weight(0, 100, 8));
         for layer in 0..4 {
-            let h = b.rms_norm(x, weight(1 + layer, 1, 8), 1e-5);
+            let h = b.rms_norm(x, Some(weight(1 + layer, 1, 8)), 1e-5);
             let h = b.linear(h, weight(10 + layer, 8, 8), None);
             x = b.add(x, h);
         }

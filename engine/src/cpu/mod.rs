@@ -234,7 +234,7 @@ impl CpuBackend {
                 w: scale,
                 eps,
                 ..
-            } => rms_norm::run(x(*input), w(*scale), *eps, y),
+            } => rms_norm::run(x(*input), scale.map(w), input.width, *eps, y),
             Op::Linear {
                 x: input,
                 w: matrix,

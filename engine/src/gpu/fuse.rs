@@ -318,7 +318,7 @@ pub fn weights_of(op: &Op) -> (Option<Weight>, Option<Weight>) {
     match *op {
         Op::Embed { w, .. } => (Some(w), None),
         Op::Linear { w, bias, .. } => (Some(w), bias),
-        Op::RmsNorm { w, .. } => (None, Some(w)),
+        Op::RmsNorm { w, .. } => (None, w),
         Op::ExpertLinear { w, .. } => (Some(w), None),
         Op::Route { bias, .. } => (None, bias),
         _ => (None, None),

@@ -100,8 +100,8 @@ impl Emitter<'_> {
                 vec![self.attention(&reads, *heads, *scale, self.slot(*y))]
             }
             Op::Activate { x, up, function, y } => {
-                let gate = if up.is_some() { "gate/up" } else { "gate/none" };
-                let files = ["step", function_file(*function), gate, "activate"];
+                let factor = factor_file(up.is_some());
+                let files = ["step", function_file(*function), factor, "activate"];
                 let mut bindings = vec![read(1, self.slot(*x)), write(3, self.slot(*y))];
                 bindings.extend(up.map(|up| read(2, self.slot(up))));
                 vec![Call {
@@ -219,17 +219,16 @@ impl Emitter<'_> {
         calls
     }
 
-    fn rms_norm(&self, x: Act, w: Weight, eps: f32, y: Act) -> Call {
+    fn rms_norm(&self, x: Act, w: Option<Weight>, eps: f32, y: Act) -> Call {
         let wg = if self.target.lanes == 1 { WG } else { 2 * WG };
         let (reduce, mut constants) = self.reduce(wg, wg);
         constants.extend([("WIDTH", x.width as f64), ("EPS", f64::from(eps))]);
+        let mut bindings = vec![read(1, self.slot(x)), write(3, self.slot(y))];
+        bindings.extend(w.map(|w| read(2, Buf::Vector(w.id))));
+        let files = ["step", reduce, factor_file(w.is_some()), "rms_norm"];
         Call {
-            kernel: kernel(&["step", reduce, "rms_norm"], constants),
-            bindings: vec![
-                read(1, self.slot(x)),
-                read(2, Buf::Vector(w.id)),
-                write(3, self.slot(y)),
-            ],
+            kernel: kernel(&files, constants),
+            bindings,
             groups: 1,
             blocks: self.blocks(1),
         }
@@ -373,6 +372,14 @@ fn format_files(part: &Part) -> Vec<&'static str> {
         Format::Q4 => vec!["formats/q4"],
         Format::I4 => vec!["formats/i4"],
         Format::B1 => vec!["formats/b1"],
+    }
+}
+
+fn factor_file(is_given: bool) -> &'static str {
+    if is_given {
+        "factor/given"
+    } else {
+        "factor/none"
     }
 }
 

@@ -29,7 +29,7 @@ pub fn linear(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act, rows: usiz
 /// As [`linear`].
 pub fn rms_norm(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act, eps: f32) -> Result<Act> {
     let w = scope.at(name).vector("weight", x.width)?;
-    Ok(b.rms_norm(x, w, eps))
+    Ok(b.rms_norm(x, Some(w), eps))
 }
 
 /// Causal self-attention with rotary positions, `x[n, d] → [n, d]`: `q_proj`, `k_proj`, `v_proj`,

@@ -134,7 +134,7 @@ fn stack(scope: &Scope<'_>, name: &str, n: usize, cols: usize, rows: usize) -> R
 
 fn norm(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act) -> Result<Act> {
     let w = scope.at(name).vector("scale", x.width)?;
-    Ok(b.rms_norm(x, w, EPS))
+    Ok(b.rms_norm(x, Some(w), EPS))
 }
 
 impl Config {

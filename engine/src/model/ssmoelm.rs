@@ -118,11 +118,12 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
         let h = b.add(routed, shared);
         x = b.add(x, h);
     }
-    let mut x = b.last(x);
+    let x = b.last(x);
     // The published counts leave open whether the last norm has weights.
-    if let Some(name) = &file.final_norm {
-        x = file.norm(&mut b, x, name)?;
-    }
+    let x = match &file.final_norm {
+        Some(name) => file.norm(&mut b, x, name)?,
+        None => b.rms_norm(x, None, conventions.rms_norm_eps),
+    };
     assert_eq!(x.width, d, "the residual stream keeps its width");
     let logits = b.linear(x, embedding, None);
     Ok(b.finish(logits))
@@ -260,7 +261,7 @@ impl<'f> File<'f> {
 
     fn norm(&self, b: &mut Builder, x: Act, name: &str) -> Result<Act> {
         let w = self.weights.vector(name, x.width)?;
-        Ok(b.rms_norm(x, w, self.conventions.rms_norm_eps))
+        Ok(b.rms_norm(x, Some(w), self.conventions.rms_norm_eps))
     }
 
     fn linear(&self, b: &mut Builder, x: Act, key: &str) -> Result<Act> {

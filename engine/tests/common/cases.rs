@@ -88,14 +88,15 @@ fn embed() -> Vec<Case> {
 
 pub fn rms_norm() -> Vec<Case> {
     let widths = [1, 13, 64, 576, 1031];
-    let norm = |d| {
-        case(format!("rms_norm {d}"), |net| {
+    let norm = |(d, weighted)| {
+        case(format!("rms_norm {d}, weighted: {weighted}"), |net| {
             let x = net.input(d);
-            let w = net.weight(1, d, Format::F32);
+            let w = weighted.then(|| net.weight(1, d, Format::F32));
             net.b.rms_norm(x, w, 1e-5)
         })
     };
-    widths.map(norm).into()
+    let both = widths.into_iter().flat_map(|d| [(d, true), (d, false)]);
+    both.map(norm).collect()
 }
 
 fn rope() -> Vec<Case> {

@@ -220,7 +220,7 @@ impl Llama {
         let mut x = net.b.embed(table);
         for _ in 0..self.layers {
             let norm = net.weight(1, self.d, Format::F32);
-            let h = net.b.rms_norm(x, norm, 1e-5);
+            let h = net.b.rms_norm(x, Some(norm), 1e-5);
             let [q, k, v] = [n_heads, n_kv_heads, n_kv_heads].map(|heads| {
                 let w = net.weight(heads * head_dim, self.d, self.format);
                 net.b.linear(h, w, None)
@@ -234,7 +234,7 @@ impl Llama {
             let h = net.b.linear(h, w, None);
             x = net.b.add(x, h);
             let norm = net.weight(1, self.d, Format::F32);
-            let h = net.b.rms_norm(x, norm, 1e-5);
+            let h = net.b.rms_norm(x, Some(norm), 1e-5);
             let [gate, up] = [(); 2].map(|()| {
                 let w = net.weight(self.hidden, self.d, self.format);
                 net.b.linear(h, w, None)
@@ -246,7 +246,7 @@ impl Llama {
         }
         let x = net.b.last(x);
         let norm = net.weight(1, self.d, Format::F32);
-        let x = net.b.rms_norm(x, norm, 1e-5);
+        let x = net.b.rms_norm(x, Some(norm), 1e-5);
         let logits = net.b.linear(x, table, None);
         net.finish(logits)
     }

@@ -1,0 +1,3 @@
+fn scaled(value: f32, i: u32) -> f32 {
+    return value;
+}

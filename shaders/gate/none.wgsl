@@ -1,3 +1,0 @@
-fn gated(value: f32, i: u32) -> f32 {
-    return value;
-}
