@@ -12,6 +12,7 @@ use crate::{
     weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source},
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// A model's headers and small files; the weights themselves are still in theirs.
 pub struct Checkpoint {
@@ -64,6 +65,11 @@ impl Checkpoint {
         let program = (self.arch.build)(&config, &weights.root())?;
         let jobs = weights.finish(self.arch.ignores)?;
         Ok(Recording { program, jobs })
+    }
+
+    /// The tensors as their files hold them.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.iter().map(|(_, tensor)| tensor)
     }
 
     /// What the family's conventions leave open in these files.
@@ -152,21 +158,27 @@ fn gguf_title(metadata: &Metadata, source: &Source) -> String {
 }
 
 async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
-    let files = HfFolder::read(&sources).await?;
     let mut tensors = Vec::new();
     let mut config = json!({});
+    let mut texts = BTreeMap::new();
     for (file, source) in sources
         .iter()
         .enumerate()
         .filter(|(_, s)| is_safetensors(s))
     {
         let header = safetensors::open(source, file).await?;
-        // Some authors keep a few settings here.
         for (key, text) in header.metadata {
-            config[key] = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            if key.contains('.') {
+                // A file of the folder, by `thimble pack`.
+                texts.insert(key, text);
+            } else {
+                // Some authors keep a few settings here.
+                config[key] = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            }
         }
         tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
     }
+    let files = HfFolder::read(&sources, &texts).await?;
     lay_over(&mut config, "config.json", files.config.as_deref())?;
     for sidecar in &files.sidecars {
         lay_over(&mut config, SIDECAR, Some(sidecar))?;
@@ -229,7 +241,8 @@ struct HfFolder {
 }
 
 impl HfFolder {
-    async fn read(sources: &[Source]) -> Result<Self> {
+    /// Reads the files, those that are missing from the `texts` of a packed file's header.
+    async fn read(sources: &[Source], texts: &BTreeMap<String, String>) -> Result<Self> {
         if let Some(index) = find(sources, "model.safetensors.index.json") {
             let index =
                 safetensors::index("model.safetensors.index.json", &index.read_all().await?)?;
@@ -240,16 +253,19 @@ impl HfFolder {
             return Err(missing("model.safetensors"));
         }
         let mut sidecars = Vec::new();
+        sidecars.extend(texts.get(SIDECAR).map(|text| text.clone().into_bytes()));
         for source in sources.iter().filter(|s| base_name(s) == SIDECAR).rev() {
             sidecars.push(source.read_all().await?);
         }
         Ok(Self {
-            config: optional(sources, "config.json").await?,
+            config: optional(sources, texts, "config.json").await?,
             sidecars,
-            tokenizer: required(sources, "tokenizer.json").await?,
-            tokenizer_config: optional(sources, "tokenizer_config.json").await?,
-            generation_config: optional(sources, "generation_config.json").await?,
-            chat_template: optional(sources, "chat_template.jinja").await?,
+            tokenizer: optional(sources, texts, "tokenizer.json")
+                .await?
+                .ok_or_else(|| missing("tokenizer.json"))?,
+            tokenizer_config: optional(sources, texts, "tokenizer_config.json").await?,
+            generation_config: optional(sources, texts, "generation_config.json").await?,
+            chat_template: optional(sources, texts, "chat_template.jinja").await?,
         })
     }
 }
@@ -312,17 +328,14 @@ async fn read_f32(source: &Source, tensor: &Tensor) -> Result<Vec<f32>> {
         .collect())
 }
 
-async fn required(sources: &[Source], name: &str) -> Result<Vec<u8>> {
-    find(sources, name)
-        .ok_or_else(|| missing(name))?
-        .read_all()
-        .await
-}
-
-async fn optional(sources: &[Source], name: &str) -> Result<Option<Vec<u8>>> {
+async fn optional(
+    sources: &[Source],
+    texts: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<Vec<u8>>> {
     match find(sources, name) {
         Some(source) => Ok(Some(source.read_all().await?)),
-        None => Ok(None),
+        None => Ok(texts.get(name).map(|text| text.clone().into_bytes())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Dtype, Tensor,
+    Dtype, Tensor, packed,
     source::{Source, looks_like},
 };
 use crate::{Error, Result};
@@ -84,13 +84,12 @@ pub async fn open(source: &Source, file: usize) -> Result<Header> {
             source.len()
         )));
     }
+    let metadata = checked.metadata().clone().unwrap_or_default();
+    if let Some(text) = metadata.get(packed::KEY) {
+        tensors = packed::unfold(source.name(), text, tensors)?;
+    }
     Ok(Header {
-        metadata: checked
-            .metadata()
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
+        metadata: metadata.into_iter().collect(),
         tensors,
     })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use engine::{
     Source,
-    weights::{Tensor, gguf, metadata::Value, safetensors},
+    weights::{Dtype, Tensor, gguf, metadata::Value, safetensors},
 };
 
 use crate::terminal::{Failure, say, sources};
@@ -155,6 +155,7 @@ fn formats(tensors: &[Tensor]) -> BTreeMap<String, (usize, u64, u64)> {
 
 fn format_name(tensor: &Tensor) -> String {
     match &tensor.dtype {
+        Ok(Dtype::Planes(planes)) => planes.format.stem().to_uppercase(),
         Ok(known) => format!("{known:?}").to_uppercase(),
         Err(name) => name.clone(),
     }

@@ -98,7 +98,9 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         names.iter().filter(has).cloned().collect()
     };
     let mut chosen = with_ending("gguf");
-    if names.iter().any(|n| n == "config.json") {
+    // Some authors publish no config.json.
+    let with_weights = ["config.json", "model.safetensors"];
+    if names.iter().any(|n| with_weights.contains(&n.as_str())) {
         chosen = weight_files(path, &names, with_ending("safetensors"))?;
         chosen.extend(
             names
@@ -119,8 +121,9 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         .collect::<Result<_, _>>()?)
 }
 
-const SMALL_FILES: [&str; 6] = [
+const SMALL_FILES: [&str; 7] = [
     "config.json",
+    "thimble.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "generation_config.json",
