@@ -68,7 +68,7 @@ def formats():
 
 def many():
     """More entries than torch.save hands over at once, and memo numbers beyond one byte."""
-    return {f"n{i}": i for i in range(1030)} | {"first": count(2), "second": count(3)}
+    return {f"n{i}": i for i in range(999)} | {"first": count(2), "second": count(3), "large": count(9000)}
 
 
 def legacy(path):

@@ -9,7 +9,7 @@ use crate::{
         chat::ChatTemplate,
         tokenizer::{HfFiles, Tokenizer},
     },
-    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source},
+    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source, torch},
 };
 use serde_json::{Value, json};
 
@@ -35,8 +35,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a GGUF file, or the files of a Hugging Face folder (config.json, tokenizer.json, one or more
-    /// *.safetensors, and tokenizer_config.json, generation_config.json, chat_template.jinja,
-    /// model.safetensors.index.json where there are any), in any order. Reads headers and small files only.
+    /// *.safetensors or pytorch_model*.bin, and tokenizer_config.json, generation_config.json,
+    /// chat_template.jinja, *.index.json where there are any), in any order. Reads headers and small files only.
     ///
     /// # Errors
     /// Whatever is wrong with the files, as a sentence.
@@ -46,7 +46,10 @@ impl Checkpoint {
                 "no file was given; choose a .gguf file, or all files of a model's folder".into(),
             ));
         };
-        let is_hf = |source: &Source| is_safetensors(source) || base_name(source) == "config.json";
+        let is_hf = |source: &Source| {
+            let name = base_name(source);
+            is_safetensors(source) || torch::is_torch(name) || name == "config.json"
+        };
         if sources.len() == 1 && !is_hf(first) {
             return open_gguf(sources).await;
         }
@@ -69,6 +72,8 @@ impl Checkpoint {
             .sum()
     }
 }
+
+const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
 
 async fn open_gguf(sources: Vec<Source>) -> Result<Checkpoint> {
     let source = &sources[0];
@@ -120,6 +125,12 @@ async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
     {
         tensors.extend(safetensors::open(source, file).await?.tensors);
     }
+    // A folder may hold the same weights twice.
+    if !sources.iter().any(is_safetensors) {
+        for (file, source) in sources.iter().enumerate().filter(|(_, s)| is_torch(s)) {
+            tensors.extend(torch::open(source, file).await?.tensors);
+        }
+    }
     let tokenizer = Tokenizer::from_hf(&HfFiles {
         tokenizer: &files.tokenizer,
         tokenizer_config: files.tokenizer_config.as_deref(),
@@ -160,7 +171,13 @@ impl HfFolder {
                 find(sources, &shard).ok_or_else(|| missing(&shard))?;
             }
         } else if !sources.iter().any(is_safetensors) {
-            return Err(missing("model.safetensors"));
+            if let Some(index) = find(sources, TORCH_INDEX) {
+                for shard in torch::index(TORCH_INDEX, &index.read_all().await?)?.shards() {
+                    find(sources, &shard).ok_or_else(|| missing(&shard))?;
+                }
+            } else if !sources.iter().any(is_torch) {
+                return Err(missing("model.safetensors"));
+            }
         }
         Ok(Self {
             config: required(sources, "config.json").await?,
@@ -181,10 +198,9 @@ fn assemble(
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
 ) -> Result<Checkpoint> {
-    let file = sources
-        .iter()
-        .map(base_name)
-        .find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"));
+    let file = sources.iter().map(base_name).find(|name| {
+        name.ends_with(".gguf") || name.ends_with(".safetensors") || torch::is_weights(name)
+    });
     let weights = Weights::new(file.unwrap_or("the model file"), tensors)?;
     let program = (arch.build)(config, &weights.root())?;
     let jobs = weights.finish(arch.ignores)?;
@@ -252,6 +268,10 @@ fn find<'s>(sources: &'s [Source], name: &str) -> Option<&'s Source> {
 
 fn is_safetensors(source: &Source) -> bool {
     base_name(source).ends_with(".safetensors")
+}
+
+fn is_torch(source: &Source) -> bool {
+    torch::is_weights(base_name(source))
 }
 
 fn base_name(source: &Source) -> &str {

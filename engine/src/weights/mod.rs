@@ -6,6 +6,7 @@ pub mod metadata;
 pub mod pack;
 pub mod safetensors;
 pub mod source;
+pub mod torch;
 
 mod reader;
 
