@@ -11,8 +11,8 @@ use super::{
 
 /// Most values that wait on the stack; torch.save hands over dicts in pieces of 1,000 entries.
 const MAX_STACK: usize = 1 << 16;
-/// Most values that are kept, by the memo and in tuples and dicts; a tensor takes about 25.
-const MAX_VALUES: usize = 1 << 21;
+/// Most values that are kept, by the memo and in tuples and dicts; a tensor takes 27.
+const MAX_VALUES: usize = 1 << 20;
 
 /// What the pickle builds.
 ///
