@@ -9,7 +9,7 @@ use crate::{
         chat::ChatTemplate,
         tokenizer::{HfFiles, Tokenizer},
     },
-    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source},
+    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source, torch},
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -34,8 +34,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a GGUF file, or the files of a Hugging Face folder (config.json, tokenizer.json, one or more
-    /// *.safetensors, and tokenizer_config.json, generation_config.json, chat_template.jinja,
-    /// model.safetensors.index.json where there are any), in any order. Reads headers and small files only.
+    /// *.safetensors or pytorch_model*.bin, and tokenizer_config.json, generation_config.json,
+    /// chat_template.jinja, *.index.json where there are any), in any order. Reads headers and small files only.
     ///
     /// # Errors
     /// Whatever is wrong with the files, as a sentence.
@@ -45,7 +45,10 @@ impl Checkpoint {
                 "no file was given; choose a .gguf file, or all files of a model's folder".into(),
             ));
         };
-        let is_hf = |source: &Source| is_safetensors(source) || base_name(source) == "config.json";
+        let is_hf = |source: &Source| {
+            let name = base_name(source);
+            is_safetensors(source) || torch::is_torch(name) || name == "config.json"
+        };
         if sources.len() == 1 && !is_hf(first) {
             return open_gguf(sources).await;
         }
@@ -122,6 +125,8 @@ impl Recording {
     }
 }
 
+const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
+
 async fn open_gguf(sources: Vec<Source>) -> Result<Checkpoint> {
     let source = &sources[0];
     let header = gguf::open(source, 0).await?;
@@ -182,6 +187,13 @@ async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
     lay_over(&mut config, "config.json", files.config.as_deref())?;
     for sidecar in &files.sidecars {
         lay_over(&mut config, SIDECAR, Some(sidecar))?;
+    }
+    // A folder may hold the same weights twice.
+    if !sources.iter().any(is_safetensors) {
+        for (file, source) in sources.iter().enumerate().filter(|(_, s)| is_torch(s)) {
+            let header = torch::open(source, file).await?;
+            tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
+        }
     }
     let tokenizer = Tokenizer::from_hf(&HfFiles {
         tokenizer: &files.tokenizer,
@@ -250,7 +262,13 @@ impl HfFolder {
                 find(sources, &shard).ok_or_else(|| missing(&shard))?;
             }
         } else if !sources.iter().any(is_safetensors) {
-            return Err(missing("model.safetensors"));
+            if let Some(index) = find(sources, TORCH_INDEX) {
+                for shard in torch::index(TORCH_INDEX, &index.read_all().await?)?.shards() {
+                    find(sources, &shard).ok_or_else(|| missing(&shard))?;
+                }
+            } else if !sources.iter().any(is_torch) {
+                return Err(missing("model.safetensors"));
+            }
         }
         let mut sidecars = Vec::new();
         sidecars.extend(texts.get(SIDECAR).map(|text| text.clone().into_bytes()));
@@ -302,7 +320,9 @@ fn weights_file(sources: &[Source]) -> &str {
     sources
         .iter()
         .map(base_name)
-        .find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"))
+        .find(|name| {
+            name.ends_with(".gguf") || name.ends_with(".safetensors") || torch::is_weights(name)
+        })
         .unwrap_or("the model file")
 }
 
@@ -351,6 +371,10 @@ fn find<'s>(sources: &'s [Source], name: &str) -> Option<&'s Source> {
 
 fn is_safetensors(source: &Source) -> bool {
     base_name(source).ends_with(".safetensors")
+}
+
+fn is_torch(source: &Source) -> bool {
+    torch::is_weights(base_name(source))
 }
 
 fn base_name(source: &Source) -> &str {

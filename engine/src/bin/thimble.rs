@@ -29,6 +29,13 @@ enum Command {
     Chat(Chat),
     /// Answer one prompt.
     Run(Run),
+    /// Say how well a model predicts a text: perplexity and bits per byte.
+    Score {
+        #[command(flatten)]
+        model: Model,
+        /// A text file.
+        text: PathBuf,
+    },
     /// Write a model's folder as one packed file, which opens like any other model.
     Pack {
         /// A folder with config.json, tokenizer.json and *.safetensors.
@@ -236,6 +243,9 @@ fn main() -> ExitCode {
                 prompt,
                 &answer.generation(),
             ))
+        }
+        Command::Score { model, text } => {
+            pollster::block_on(talk::score(&model.model, &model.options(), &text))
         }
         Command::Pack {
             from,

@@ -9,6 +9,7 @@ pub mod precision;
 pub mod safetensors;
 pub mod slab;
 pub mod source;
+pub mod torch;
 
 mod reader;
 

@@ -41,6 +41,24 @@ pub async fn run(
     Ok(())
 }
 
+/// Says how well the model predicts a text.
+pub async fn score(model: &Path, options: &LoadOptions, text: &Path) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(text)
+        .map_err(|e| Failure::Said(format!("reading {} failed: {e}", text.display())))?;
+    let mut engine = load(model, options).await?;
+    let mut on_progress = |done, all| {
+        note(&format!("\r{done} of {all} tokens"));
+        ControlFlow::Continue(())
+    };
+    let (n, nll) = engine.score(&text, &mut on_progress).await?;
+    note("\n");
+    say(&format!(
+        "{n} tokens, {nll:.4} nats per token, perplexity {:.3}, {:.4} bits per byte\n",
+        nll.exp(),
+        nll * n as f64 / std::f64::consts::LN_2 / text.len() as f64
+    ))
+}
+
 /// Talks until the input ends.
 pub async fn chat(
     model: &Path,

@@ -8,7 +8,10 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-use engine::{Error, Source, weights::safetensors};
+use engine::{
+    Error, Source,
+    weights::{safetensors, torch},
+};
 
 /// Why the program ends before its time.
 pub enum Failure {
@@ -110,7 +113,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         );
     } else if chosen.len() != 1 {
         return Err(Failure::Said(format!(
-            "the folder {} holds no config.json and {} .gguf files; give one .gguf file, or a folder with config.json, tokenizer.json and *.safetensors",
+            "the folder {} holds no config.json and {} .gguf files; give one .gguf file, or a folder with config.json, tokenizer.json and *.safetensors or pytorch_model*.bin",
             path.display(),
             chosen.len()
         )));
@@ -121,7 +124,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         .collect::<Result<_, _>>()?)
 }
 
-const SMALL_FILES: [&str; 7] = [
+const SMALL_FILES: [&str; 8] = [
     "config.json",
     "thimble.json",
     "tokenizer.json",
@@ -129,8 +132,10 @@ const SMALL_FILES: [&str; 7] = [
     "generation_config.json",
     "chat_template.jinja",
     INDEX,
+    TORCH_INDEX,
 ];
 const INDEX: &str = "model.safetensors.index.json";
+const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
 
 /// The shards that the index names, or `model.safetensors`, or whatever .safetensors there is: a folder may
 /// hold the same weights twice.
@@ -144,10 +149,24 @@ fn weight_files(
             .map_err(|e| Failure::Said(format!("reading {INDEX} failed: {e}")))?;
         return Ok(safetensors::index(INDEX, &json)?.shards());
     }
+    if safetensors.is_empty() {
+        return torch_files(folder, names);
+    }
     let single = "model.safetensors".to_string();
     Ok(if safetensors.contains(&single) {
         vec![single]
     } else {
         safetensors
     })
+}
+
+/// As [`weight_files`], of PyTorch's files.
+fn torch_files(folder: &Path, names: &[String]) -> Result<Vec<String>, Failure> {
+    if names.iter().any(|n| n == TORCH_INDEX) {
+        let json = fs::read(folder.join(TORCH_INDEX))
+            .map_err(|e| Failure::Said(format!("reading {TORCH_INDEX} failed: {e}")))?;
+        return Ok(torch::index(TORCH_INDEX, &json)?.shards());
+    }
+    let weights = names.iter().filter(|name| torch::is_weights(name));
+    Ok(weights.cloned().collect())
 }
