@@ -1,6 +1,6 @@
 //! `thimble pack`: a Hugging Face folder as one packed safetensors file.
 
-use crate::terminal::{Failure, note, sources};
+use crate::terminal::{Failure, note, progress, sources};
 use engine::{
     Precision, Source,
     checkpoint::{Checkpoint, Recording},
@@ -48,7 +48,7 @@ pub async fn pack(from: &Path, to: &Path, precision: Precision) -> Result<(), Fa
     moved?;
     let megabytes = |n: u64| n as f64 / 1e6;
     note(&format!(
-        "\r{}: {:.1} MB from {:.1} MB\n",
+        "{}: {:.1} MB from {:.1} MB\n",
         to.display(),
         megabytes(plan.n_bytes),
         megabytes(checkpoint.sources.iter().map(Source::len).sum())
@@ -142,11 +142,7 @@ impl Plan {
         put(8, &self.header)?;
         let start = 8 + self.header.len() as u64;
         for (i, piece) in self.pieces.iter().enumerate() {
-            note(&format!(
-                "\rpacking: {} of {} weights",
-                i + 1,
-                self.pieces.len()
-            ));
+            progress(i + 1, self.pieces.len(), "weights packed");
             match piece {
                 Piece::Copied { tensor, at } => {
                     let source = &sources[tensor.file];

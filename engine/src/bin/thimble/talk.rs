@@ -10,7 +10,9 @@ use engine::{
     Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role,
 };
 
-use crate::terminal::{Failure, interrupted, note, say, set_answering, sources, watch_interrupts};
+use crate::terminal::{
+    Failure, interrupted, note, progress, say, set_answering, sources, watch_interrupts,
+};
 
 /// What `thimble run` is asked.
 pub struct Question {
@@ -47,11 +49,10 @@ pub async fn score(model: &Path, options: &LoadOptions, text: &Path) -> Result<(
         .map_err(|e| Failure::Said(format!("reading {} failed: {e}", text.display())))?;
     let mut engine = load(model, options).await?;
     let mut on_progress = |done, all| {
-        note(&format!("\r{done} of {all} tokens"));
+        progress(done, all, "tokens read");
         ControlFlow::Continue(())
     };
     let (n, nll) = engine.score(&text, &mut on_progress).await?;
-    note("\n");
     say(&format!(
         "{n} tokens, {nll:.4} nats per token, perplexity {:.3}, {:.4} bits per byte\n",
         nll.exp(),

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
     sync::atomic::{AtomicU8, Ordering},
 };
@@ -42,6 +42,18 @@ pub fn note(text: &str) {
     let _ = stderr
         .write_all(text.as_bytes())
         .and_then(|()| stderr.flush());
+}
+
+/// A count that overwrites itself, where somebody watches, and goes with the last.
+pub fn progress(done: usize, all: usize, what: &str) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    if done < all {
+        note(&format!("\r{done} of {all} {what}"));
+    } else {
+        note("\r\x1b[K");
+    }
 }
 
 /// Writes to standard output at once.
