@@ -1,4 +1,4 @@
-//! The card that gets a model: what is offered, or how far the load is.
+//! The card that gets a model: what is offered, the visitor's own, or how far the load is.
 
 use super::{browser, ui};
 use crate::format;
@@ -21,7 +21,7 @@ pub(super) fn ModelCard() -> impl IntoView {
     }
 }
 
-/// The catalog's models, and the visitor's own files.
+/// The catalog's models, the visitor's own files, and the hub.
 #[component]
 fn Choice() -> impl IntoView {
     let ui = ui();
@@ -33,6 +33,7 @@ fn Choice() -> impl IntoView {
             Offers::Known(offers) => offers.into_iter().map(|offer| view! { <OfferRow offer /> }).collect_view().into_any(),
         }}
         <FilePicker />
+        <HubForm />
     }
 }
 
@@ -92,6 +93,33 @@ fn FilePicker() -> impl IntoView {
             </label>
             ": a .gguf file, or all files of a safetensors model. You can also drop them here."
         </p>
+    }
+}
+
+/// A repository of the hub, by its name or its page's address.
+#[component]
+fn HubForm() -> impl IntoView {
+    let ui = ui();
+    let host = ui
+        .chat
+        .with_untracked(|chat| hub::host(chat.site()).to_owned());
+    let typed = ui.repository;
+    let on_submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        ui.act(Action::LoadRepository(typed.get_untracked()));
+    };
+    let note = format!(
+        "Its files come from {host}, which sees which model you fetch. What you write stays here."
+    );
+    view! {
+        <form class="hub" on:submit=on_submit>
+            <label for="repository">"From Hugging Face:"</label>
+            <input id="repository" type="text" inputmode="url" placeholder="owner/name" required
+                autocomplete="off" autocapitalize="none" spellcheck="false" enterkeyhint="go" aria-describedby="hub-note"
+                prop:value=move || typed.get() on:input=move |event| typed.set(event_target_value(&event)) />
+            <button class="secondary small" type="submit">"Open"</button>
+        </form>
+        <p id="hub-note" class="muted">{note}</p>
     }
 }
 
