@@ -1,9 +1,10 @@
 // A repository of the hub: by its name, by its address, from this device, and everything that can be wrong with it.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { serveHub } from './hub-server.mjs';
-import { dist, launch, serve } from './lib.mjs';
+import { dist, launch, out, serve } from './lib.mjs';
 import { GREEDY, Thimble, tiny } from './page.mjs';
 
 const DRAFT = 'A question that must not get lost';
@@ -58,6 +59,10 @@ async function answers(thimble) {
 test('a sharded repository opens by its name, answers, and opens again without the hub', () =>
   withHub({}, async (thimble, hub) => {
     await thimble.shoot('hub-1-start');
+    await thimble.page.setViewportSize({ width: 360, height: 740 });
+    await thimble.page.locator('main').evaluate((main) => main.scrollTo(0, main.scrollHeight));
+    await thimble.page.screenshot({ path: path.join(out, 'hub-1-form-360.png') });
+    await thimble.page.setViewportSize({ width: 1024, height: 768 });
     await typeIn(thimble, ` ${NAME} `);
     await thimble.untilReady();
     assert.equal(await thimble.page.getByTestId('model-name').innerText(), NAME);
@@ -148,7 +153,7 @@ test('progress counts all files together, and can be cancelled', () => {
     const figures = thimble.page.getByTestId('progress-figures');
     await figures.getByText(/\/s$/).waitFor();
     const kB = Math.round(total / 1e3);
-    assert.match(await figures.innerText(), new RegExp(`^\\d+ kB of ${kB} kB · \\d+ % · `));
+    assert.match(await figures.innerText(), new RegExp(`^\\d+ of ${kB} kB · \\d+ % · `));
     await thimble.shoot('hub-2-loading');
     await thimble.page.getByRole('button', { name: 'Cancel' }).click();
     await field(thimble).waitFor();

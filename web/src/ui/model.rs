@@ -109,7 +109,7 @@ fn HubForm() -> impl IntoView {
         ui.act(Action::LoadRepository(typed.get_untracked()));
     };
     let note = format!(
-        "Its files come from {host}, which sees which model you fetch. What you write stays here."
+        "Files come from {host}, which sees what you fetch. What you write stays here."
     );
     view! {
         <form class="hub" on:submit=on_submit>
