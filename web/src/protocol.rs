@@ -3,6 +3,7 @@
 //! A request travels as the array `[json, File…]`, an event as one string. Every job that the page
 //! starts has a [`JobId`]; events carry it back, so that what an abandoned job still says is dropped.
 
+use hub::Repository;
 use serde::{Deserialize, Serialize};
 
 /// Numbers the page's jobs, upwards from 1.
@@ -14,8 +15,11 @@ pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// Page → worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Read `models/catalog.json` and look up which of its models are stored on this device.
-    Catalog,
+    /// Read `models/catalog.json`, and look up which models are stored on this device.
+    Catalog {
+        /// The hub that repositories are on.
+        site: String,
+    },
     /// Fetch the model if needed, and get it ready. Replaces the one that is loaded.
     Load {
         /// The job's number.
@@ -52,7 +56,7 @@ pub enum Request {
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ModelRef {
-    /// One GGUF file on the web; kept on this device after the first download.
+    /// A model on the web; kept on this device after the first download.
     Remote(Remote),
     /// Files that the visitor picked: one GGUF, or a safetensors folder's. They travel beside the request.
     Local {
@@ -70,17 +74,72 @@ pub struct Remote {
     pub id: String,
     /// What the page calls it.
     pub name: String,
-    /// Address, relative to the page or absolute.
-    pub url: String,
-    /// Size, where known.
+    /// Where its files are.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Size of all files, where known.
     #[serde(default)]
     pub bytes: Option<u64>,
-    /// Hexadecimal SHA-256 of the file, where known.
-    #[serde(default)]
-    pub sha256: Option<String>,
     /// SPDX licence name, where known.
     #[serde(default)]
     pub licence: Option<String>,
+}
+
+/// Where the files of a model on the web are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// One GGUF file.
+    File {
+        /// Address, relative to the page or absolute.
+        url: String,
+        /// Hexadecimal SHA-256 of the file, where known.
+        #[serde(default)]
+        sha256: Option<String>,
+    },
+    /// A repository on the hub; its own list says which files there are.
+    Hub {
+        /// `owner/name`, `owner/name@revision`, `owner/name/file.gguf`.
+        repository: Repository,
+        /// The hub's address.
+        #[serde(default = "public_hub")]
+        site: String,
+    },
+}
+
+fn public_hub() -> String {
+    hub::SITE.to_owned()
+}
+
+impl Remote {
+    /// A repository of which only the name is known.
+    pub fn hub(repository: Repository, site: String) -> Self {
+        let name = repository.to_string();
+        Self {
+            id: name.clone(),
+            name,
+            place: Place::Hub { repository, site },
+            bytes: None,
+            licence: None,
+        }
+    }
+
+    /// A file of which only the address is known.
+    pub fn file(url: &str) -> Self {
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let name = path.rsplit('/').find(|part| !part.is_empty());
+        let name = name.unwrap_or(url);
+        Self {
+            id: url.to_owned(),
+            name: name.strip_suffix(".gguf").unwrap_or(name).to_owned(),
+            place: Place::File {
+                url: url.to_owned(),
+                sha256: None,
+            },
+            bytes: None,
+            licence: None,
+        }
+    }
 }
 
 impl ModelRef {
@@ -153,7 +212,7 @@ pub enum Event {
     },
     /// The models that can be had.
     Catalog {
-        /// In the order of the catalog.
+        /// In the order of the catalog; then other repositories of the hub that are on this device.
         models: Vec<Offer>,
     },
     /// The catalog could not be read; files can still be opened.
@@ -255,10 +314,19 @@ pub enum Phase {
     Downloading,
     /// The checksum of what was downloaded.
     Checking,
+    /// Readings of a file that leaves something open, one after the other.
+    Calibrating,
     /// Weights into the backend's memory.
     Loading,
     /// The backend's programs, and a first run.
     Preparing,
+}
+
+impl Phase {
+    /// Whether its bytes say how far it has come.
+    pub fn counts_bytes(self) -> bool {
+        !matches!(self, Phase::Calibrating | Phase::Preparing)
+    }
 }
 
 /// A loaded model.
@@ -280,6 +348,8 @@ pub struct Info {
     pub backend: String,
     /// Why this backend, where one could expect another.
     pub backend_reason: Option<String>,
+    /// What its files leave open and calibration found out just now.
+    pub found: Option<String>,
     /// Whether it can chat: it has a chat template.
     pub has_template: bool,
     /// GPU dispatches per generated token.
@@ -323,5 +393,38 @@ impl Stats {
     pub fn tokens_per_second(&self) -> Option<f64> {
         (self.n_generated > 1 && self.decode_ms > 0.0)
             .then(|| f64::from(self.n_generated) * 1e3 / self.decode_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalog_names_files_and_repositories() {
+        let json = r#"[
+            {"id":"a","name":"A","url":"models/a.gguf","bytes":9,"sha256":"ff","licence":"MIT","source":"x"},
+            {"id":"b","name":"B","repository":"owner/name@v1"}]"#;
+        let models: Vec<Remote> = serde_json::from_str(json).unwrap();
+        let Place::File { url, sha256 } = &models[0].place else {
+            panic!("{models:?}")
+        };
+        assert_eq!(
+            (url.as_str(), sha256.as_deref()),
+            ("models/a.gguf", Some("ff"))
+        );
+        let Place::Hub { repository, site } = &models[1].place else {
+            panic!("{models:?}")
+        };
+        assert_eq!(
+            (repository.to_string().as_str(), site.as_str()),
+            ("owner/name@v1", hub::SITE)
+        );
+        for model in models {
+            let json = serde_json::to_string(&model).unwrap();
+            assert_eq!(serde_json::from_str::<Remote>(&json).unwrap(), model);
+        }
+        let nowhere = r#"{"id":"c","name":"C"}"#;
+        assert!(serde_json::from_str::<Remote>(nowhere).is_err());
     }
 }

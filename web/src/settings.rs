@@ -85,15 +85,28 @@ impl Settings {
     }
 }
 
-/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL&autoload`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL-or-owner/name&autoload&hub=URL`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Overrides the settings for this visit.
     pub backend: Option<BackendChoice>,
-    /// A model of the catalog, or the address of a GGUF file.
+    /// A model of the catalog, the address of a GGUF file, or a repository of the hub.
     pub model: Option<String>,
     /// Load without being asked.
     pub autoload: bool,
+    /// Address of the hub, without a slash at its end.
+    pub site: String,
+}
+
+impl Default for Launch {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            model: None,
+            autoload: false,
+            site: hub::SITE.to_owned(),
+        }
+    }
 }
 
 impl Launch {
@@ -105,6 +118,9 @@ impl Launch {
             ("backend", "auto") => self.backend = Some(BackendChoice::Auto),
             ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
             ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
+            ("hub", value) if value.starts_with("https://") || value.starts_with("http://") => {
+                self.site = value.trim_end_matches('/').to_owned();
+            }
             _ => {}
         }
         self
@@ -156,10 +172,16 @@ mod tests {
             .with("backend", "cpu")
             .with("model", "a/b.gguf")
             .with("autoload", "")
+            .with("hub", "https://hub.example/")
             .with("utm", "x");
         assert_eq!(launch.backend, Some(BackendChoice::Cpu));
         assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
         assert!(launch.autoload);
+        assert_eq!(launch.site, "https://hub.example");
+        assert_eq!(
+            launch.with("hub", "javascript:0").site,
+            "https://hub.example"
+        );
         assert_eq!(Launch::default().with("backend", "tpu"), Launch::default());
     }
 }

@@ -6,7 +6,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-use crate::protocol::{Event, Info, JobId, ModelRef, Offer, Reason, Remote, Request, Role, Stats};
+use crate::protocol::{Event, Info, JobId, ModelRef, Offer, Reason, Request, Role, Stats};
 use crate::settings::{Launch, Settings};
 pub use load::Loading;
 
@@ -137,6 +137,10 @@ pub enum Action {
     Start,
     /// Load this model.
     Load(ModelRef),
+    /// Load a repository of the hub by what was typed or pasted.
+    LoadRepository(String),
+    /// Let go of the model, to choose another.
+    Unload,
     /// Give up loading.
     CancelLoad,
     /// Ask.
@@ -202,8 +206,10 @@ impl Chat {
     /// Takes in what the visitor did at `now_ms`.
     pub fn act(&mut self, action: Action, now_ms: f64) -> Vec<Command> {
         match action {
-            Action::Start => vec![Command::Send(Request::Catalog)],
+            Action::Start => vec![self.ask_catalog()],
             Action::Load(model) => self.load(model, now_ms),
+            Action::LoadRepository(text) => self.load_repository(&text, now_ms),
+            Action::Unload => self.unload(),
             Action::CancelLoad => self.cancel_load(),
             Action::Submit(text) => self.submit(text, now_ms),
             Action::Stop => self.stop(),
@@ -216,17 +222,8 @@ impl Chat {
                 self.banner = None;
                 vec![]
             }
-            Action::Complain(text) => {
-                self.banner = Some(Banner {
-                    text,
-                    remedies: vec![],
-                });
-                vec![]
-            }
-            Action::Forget => vec![
-                Command::Send(Request::Forget),
-                Command::Send(Request::Catalog),
-            ],
+            Action::Complain(text) => self.complain(text),
+            Action::Forget => vec![Command::Send(Request::Forget), self.ask_catalog()],
         }
     }
 
@@ -301,6 +298,19 @@ impl Chat {
         }
     }
 
+    /// The address of the hub that repositories are on.
+    pub fn site(&self) -> &str {
+        &self.launch.site
+    }
+
+    fn complain(&mut self, text: String) -> Vec<Command> {
+        self.banner = Some(Banner {
+            text,
+            remedies: vec![],
+        });
+        vec![]
+    }
+
     fn answering(&mut self, id: JobId) -> Option<&mut Answer> {
         self.answer.as_mut().filter(|a| a.id == id)
     }
@@ -330,22 +340,5 @@ impl Chat {
             commands.extend(self.load_again(now_ms));
         }
         commands
-    }
-}
-
-/// The name of a model of which only the address is known.
-fn unlisted(url: &str) -> Remote {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let name = path
-        .rsplit('/')
-        .find(|part| !part.is_empty())
-        .unwrap_or(url);
-    Remote {
-        id: url.to_owned(),
-        name: name.strip_suffix(".gguf").unwrap_or(name).to_owned(),
-        url: url.to_owned(),
-        bytes: None,
-        sha256: None,
-        licence: None,
     }
 }

@@ -1,16 +1,20 @@
 //! Models on this device: downloaded once, piece by piece, into the browser's private file system
 //! (OPFS), and opened from there without the network. Runs in the worker.
 //!
-//! A model is two entries of one folder: `KEY`, its bytes, and `KEY.whole`, which is empty and there
+//! A file is two entries of one folder: `KEY`, its bytes, and `KEY.whole`, which is empty and there
 //! only once `KEY` is complete and checked. An interrupted download leaves `KEY`; the next one asks
 //! the server for the rest. Nothing of a file ever passes through wasm memory but the checksum's pieces.
+//! A repository of the hub has a third entry, which says what its files are.
 
 mod download;
 mod opfs;
+mod repository;
 
-use crate::protocol::{Offer, Phase, Remote};
+use crate::protocol::{Offer, Phase, Place, Remote};
 use js_sys::{ArrayBuffer, Uint8Array};
 use opfs::Folder;
+use repository::Record;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -48,45 +52,85 @@ pub struct Report<'a> {
     pub abort: AbortSignal,
 }
 
-/// The model's bytes: from this device, or else from the network and then kept.
+impl Report<'_> {
+    /// The same with another view of the progress.
+    fn with<'b>(&'b self, progress: &'b dyn Fn(Phase, u64, Option<u64>)) -> Report<'b> {
+        Report {
+            progress,
+            note: self.note,
+            stopped: self.stopped,
+            abort: self.abort.clone(),
+        }
+    }
+}
+
+/// Files by their names.
+pub type Files = Vec<(String, Blob)>;
+
+/// A file on the web.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct WebFile {
+    name: String,
+    url: String,
+    /// Size, where known.
+    bytes: Option<u64>,
+    /// Hexadecimal SHA-256, where known.
+    sha256: Option<String>,
+}
+
+/// The model's files: from this device, or else from the network and then kept.
 ///
 /// # Errors
 /// A sentence when the network, the server, or the file is not what it should be. What was downloaded
 /// is kept, and continued from by the next call.
-pub async fn open(remote: &Remote, report: &Report<'_>) -> Result<Blob, Failure> {
+pub async fn open(remote: &Remote, report: &Report<'_>) -> Result<Files, Failure> {
     let folder = Folder::open().await;
-    let key = key(remote);
-    if let Some(folder) = &folder
-        && let Some(file) = folder.whole(&key).await
-        && remote.bytes.is_none_or(|bytes| file.size() as u64 == bytes)
-    {
-        return Ok(file.into());
-    }
     if folder.is_none() {
         (report.note)(
             "This browser does not let the page keep files: the model is held in memory and downloaded again at the next visit.",
         );
     }
-    let blob = download::fetch(remote, &key, folder.as_ref(), report).await?;
-    if let Err(failure) = check(remote, &blob, report).await {
-        if let (Some(folder), Failure::Message(_)) = (&folder, &failure) {
-            folder.remove(&key).await;
+    match &remote.place {
+        Place::File { url, sha256 } => {
+            let file = single(url, remote.bytes, sha256.as_ref());
+            fetch(&[file], folder.as_ref(), report).await
         }
-        return Err(failure);
+        Place::Hub { repository, site } => {
+            repository::open(remote, repository, site, folder.as_ref(), report).await
+        }
     }
-    if let Some(folder) = &folder
-        && folder.size(&key).await == Some(blob.size() as u64)
-    {
-        folder.mark_whole(&key).await;
-    }
-    Ok(blob)
 }
 
-/// Deletes what is kept of a model that turned out to be no model.
-pub async fn discard(remote: &Remote) {
-    if let Some(folder) = Folder::open().await {
-        folder.remove(&key(remote)).await;
+/// Deletes what is kept of a file that turned out to be none of a model.
+pub async fn discard(remote: &Remote, file: &str) {
+    let Some(folder) = Folder::open().await else {
+        return;
+    };
+    for kept in files_of(remote, &folder).await {
+        if kept.name == file {
+            folder.remove(&key(&kept)).await;
+        }
     }
+}
+
+/// Settings that calibration found for these files at an earlier visit, as JSON.
+pub async fn recall(files: &Files) -> Option<String> {
+    Folder::open().await?.read(&settings_name(files)).await
+}
+
+/// Keeps what calibration found for these files. Where the browser does not let us, it is found again.
+pub async fn remember(files: &Files, settings: &str) {
+    if let Some(folder) = Folder::open().await {
+        folder.write(&settings_name(files), settings).await;
+    }
+}
+
+fn settings_name(files: &Files) -> String {
+    let all: Vec<String> = files
+        .iter()
+        .map(|(name, blob)| format!("{name} {}", blob.size()))
+        .collect();
+    format!("{}.settings", hash(&all.join("\n")))
 }
 
 /// Deletes all models from this device.
@@ -94,11 +138,11 @@ pub async fn forget() {
     Folder::delete().await;
 }
 
-/// The models of the catalog, and whether each is on this device.
+/// The models of the catalog, and whether each is on this device. Repositories are those of the hub `site`.
 ///
 /// # Errors
 /// A sentence when the catalog cannot be read.
-pub async fn catalog() -> Result<Vec<Offer>, String> {
+pub async fn catalog(site: &str) -> Result<Vec<Offer>, String> {
     let problem = |what: &str| {
         format!(
             "The list of models ({CATALOG}) {what}. You can still open a model file of your own."
@@ -122,9 +166,12 @@ pub async fn catalog() -> Result<Vec<Offer>, String> {
         .map_err(|e| problem(&format!("cannot be read: {e}")))?;
     let folder = Folder::open().await;
     let mut offers = Vec::new();
-    for model in models {
+    for mut model in models {
+        if let Place::Hub { site: its, .. } = &mut model.place {
+            site.clone_into(its);
+        }
         let stored = match &folder {
-            Some(folder) => folder.whole(&key(&model)).await.is_some(),
+            Some(folder) => is_stored(&files_of(&model, folder).await, folder).await,
             None => false,
         };
         offers.push(Offer { model, stored });
@@ -132,19 +179,140 @@ pub async fn catalog() -> Result<Vec<Offer>, String> {
     Ok(offers)
 }
 
-/// Compares size and checksum with what the catalog promises.
-async fn check(remote: &Remote, blob: &Blob, report: &Report<'_>) -> Result<(), Failure> {
+/// The repositories of the hub `site` that are on this device, by name.
+pub async fn repositories(site: &str) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    let Some(folder) = Folder::open().await else {
+        return offers;
+    };
+    for record in Record::all(&folder, site).await {
+        if is_stored(&record.files, &folder).await {
+            offers.push(Offer {
+                model: record.remote,
+                stored: true,
+            });
+        }
+    }
+    offers.sort_by(|a, b| a.model.name.cmp(&b.model.name));
+    offers
+}
+
+/// The files of a model as far as this device knows them.
+async fn files_of(remote: &Remote, folder: &Folder) -> Vec<WebFile> {
+    match &remote.place {
+        Place::File { url, sha256 } => vec![single(url, remote.bytes, sha256.as_ref())],
+        Place::Hub { repository, site } => {
+            let record = Record::read(folder, repository, site).await;
+            record.map_or(vec![], |record| record.files)
+        }
+    }
+}
+
+async fn is_stored(files: &[WebFile], folder: &Folder) -> bool {
+    for file in files {
+        if stored(file, folder).await.is_none() {
+            return false;
+        }
+    }
+    !files.is_empty()
+}
+
+fn single(url: &str, bytes: Option<u64>, sha256: Option<&String>) -> WebFile {
+    WebFile {
+        name: url.rsplit('/').next().unwrap_or(url).to_owned(),
+        url: url.to_owned(),
+        bytes,
+        sha256: sha256.cloned(),
+    }
+}
+
+/// A file that is on this device, complete and checked.
+async fn stored(file: &WebFile, folder: &Folder) -> Option<Blob> {
+    let kept = folder.whole(&key(file)).await?;
+    let fits = file.bytes.is_none_or(|bytes| kept.size() as u64 == bytes);
+    fits.then(|| kept.into())
+}
+
+/// Each file from this device, or else from the network and then kept. Progress is over all of them.
+async fn fetch(
+    files: &[WebFile],
+    folder: Option<&Folder>,
+    report: &Report<'_>,
+) -> Result<Files, Failure> {
+    let total = files.iter().map(|file| file.bytes).sum::<Option<u64>>();
+    let mut blobs = Vec::new();
+    let mut fresh = Vec::new();
+    let mut before = 0_u64;
+    for file in files {
+        let kept = match folder {
+            Some(folder) => stored(file, folder).await,
+            None => None,
+        };
+        let blob = match kept {
+            Some(blob) => blob,
+            None => {
+                let progress = |phase: Phase, done: u64, of: Option<u64>| {
+                    // The server may know the size of a single file better than its list.
+                    let total = total.or(of.filter(|_| files.len() == 1));
+                    (report.progress)(phase, before + done, total);
+                };
+                let report = report.with(&progress);
+                let blob = download::fetch(file, &key(file), folder, &report).await?;
+                fresh.push((file, blob.clone()));
+                blob
+            }
+        };
+        before += blob.size() as u64;
+        blobs.push((file.name.clone(), blob));
+    }
+    check_all(&fresh, folder, report).await?;
+    Ok(blobs)
+}
+
+/// Marks files as whole that are what they should be, and deletes the first that is not.
+async fn check_all(
+    files: &[(&WebFile, Blob)],
+    folder: Option<&Folder>,
+    report: &Report<'_>,
+) -> Result<(), Failure> {
+    let with_sum = |file: &WebFile, blob: &Blob| match file.sha256 {
+        Some(_) => blob.size() as u64,
+        None => 0,
+    };
+    let total: u64 = files.iter().map(|(file, blob)| with_sum(file, blob)).sum();
+    let mut before = 0_u64;
+    for (file, blob) in files {
+        let progress =
+            |phase: Phase, done: u64, _| (report.progress)(phase, before + done, Some(total));
+        if let Err(failure) = check(file, blob, &report.with(&progress)).await {
+            if let (Some(folder), Failure::Message(_)) = (folder, &failure) {
+                folder.remove(&key(file)).await;
+            }
+            return Err(failure);
+        }
+        if let Some(folder) = folder
+            && folder.size(&key(file)).await == Some(blob.size() as u64)
+        {
+            folder.mark_whole(&key(file)).await;
+        }
+        before += with_sum(file, blob);
+    }
+    Ok(())
+}
+
+/// Compares size and checksum with what the list promises.
+async fn check(file: &WebFile, blob: &Blob, report: &Report<'_>) -> Result<(), Failure> {
     let size = blob.size() as u64;
-    if let Some(expected) = remote.bytes
+    if let Some(expected) = file.bytes
         && size != expected
     {
         return Err(format!(
-            "{} has {size} bytes where the catalog promises {expected}: the server holds another file. It was deleted here; try again later",
-            remote.url
+            "{} has {size} bytes where the list promises {expected}: the server holds another file. It was deleted here; try again later",
+            file.url
         )
         .into());
     }
-    let Some(expected) = &remote.sha256 else {
+    let Some(expected) = &file.sha256 else {
         return Ok(());
     };
     let mut hasher = Sha256::new();
@@ -161,7 +329,7 @@ async fn check(remote: &Remote, blob: &Blob, report: &Report<'_>) -> Result<(), 
     if got == expected.to_lowercase() {
         return Ok(());
     }
-    Err(format!("{} arrived damaged: its SHA-256 is {got} instead of {expected}. It was deleted; load it again", remote.url).into())
+    Err(format!("{} arrived damaged: its SHA-256 is {got} instead of {expected}. It was deleted; load it again", file.url).into())
 }
 
 async fn read(blob: &Blob, start: f64, end: f64) -> Result<Vec<u8>, String> {
@@ -181,16 +349,19 @@ async fn read(blob: &Blob, start: f64, end: f64) -> Result<Vec<u8>, String> {
     Ok(Uint8Array::new(&buffer).to_vec())
 }
 
-/// Another address, size or checksum is another model.
-fn key(remote: &Remote) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(format!(
+/// Another address, size or checksum is another file.
+fn key(file: &WebFile) -> String {
+    hash(&format!(
         "{}\n{:?}\n{:?}",
-        absolute(&remote.url),
-        remote.bytes,
-        remote.sha256
-    ));
-    format!("{:x}", hasher.finalize())[..24].to_owned()
+        absolute(&file.url),
+        file.bytes,
+        file.sha256
+    ))
+}
+
+/// A short name for anything.
+fn hash(text: &str) -> String {
+    format!("{:x}", Sha256::digest(text))[..24].to_owned()
 }
 
 /// The worker's script lies beside the page.

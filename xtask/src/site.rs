@@ -31,13 +31,15 @@ const TRUNK_DIST: &str = "target/site";
 /// The finished static page.
 pub const DIST: &str = "dist";
 /// What the page is made of: `serve` builds again when one of these changes.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 13] = [
     "index.html",
     "Cargo.lock",
     "Cargo.toml",
     "Trunk.toml",
     "engine/Cargo.toml",
     "engine/src",
+    "hub/Cargo.toml",
+    "hub/src",
     "shaders",
     "web/Cargo.toml",
     "web/assets",

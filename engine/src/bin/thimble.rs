@@ -1,5 +1,7 @@
 //! `thimble`: chat with a model in the terminal, continue a text, or look into a model file.
 
+#[path = "thimble/download.rs"]
+mod download;
 #[path = "thimble/inspect.rs"]
 mod inspect;
 #[path = "thimble/pack.rs"]
@@ -46,9 +48,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
         precision: PrecisionName,
     },
-    /// Show what is in a .gguf or .safetensors file, or in a model's folder.
+    /// Show what is in a .gguf or .safetensors file, in a model's folder, or in a model on Hugging Face.
     Inspect {
-        /// The file or folder.
+        /// The file, the folder, or owner/name.
         file: PathBuf,
     },
 }
@@ -83,7 +85,7 @@ struct Run {
 
 #[derive(Args)]
 struct Model {
-    /// A .gguf file, or a folder with config.json, tokenizer.json and *.safetensors.
+    /// A .gguf file, a folder with config.json, tokenizer.json and *.safetensors, or owner/name on Hugging Face.
     model: PathBuf,
     /// Where to run; auto takes the GPU when it is hardware.
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]

@@ -1,7 +1,10 @@
 //! The part of the state that concerns getting a model, keeping it, and losing it.
 
-use super::{Banner, Chat, Command, Ending, Model, Offers, Remedy, unlisted};
-use crate::protocol::{BUILD, BackendChoice, Info, JobId, ModelRef, Offer, Phase, Reason, Request};
+use super::{Banner, Chat, Command, Ending, Model, Offers, Remedy};
+use crate::protocol::{
+    BUILD, BackendChoice, Info, JobId, ModelRef, Offer, Phase, Reason, Remote, Request,
+};
+use hub::Repository;
 use std::collections::VecDeque;
 
 /// A model on its way.
@@ -87,6 +90,32 @@ impl Chat {
         self.load_again(now_ms)
     }
 
+    pub(super) fn load_repository(&mut self, text: &str, now_ms: f64) -> Vec<Command> {
+        match Repository::parse(text, self.site()) {
+            Ok(repository) => {
+                let remote = Remote::hub(repository, self.site().to_owned());
+                self.load(ModelRef::Remote(remote), now_ms)
+            }
+            Err(problem) => self.complain(sentence(&problem)),
+        }
+    }
+
+    pub(super) fn unload(&mut self) -> Vec<Command> {
+        if !matches!(self.model, Model::Ready(_)) {
+            return vec![];
+        }
+        let mut commands = self.abandon_answer();
+        self.model = Model::Absent;
+        commands.push(Command::Send(Request::Unload));
+        commands
+    }
+
+    /// Asks which models there are.
+    pub(super) fn ask_catalog(&self) -> Command {
+        let site = self.site().to_owned();
+        Command::Send(Request::Catalog { site })
+    }
+
     /// Loads what was asked for last, with the settings of now.
     pub(super) fn load_again(&mut self, _now_ms: f64) -> Vec<Command> {
         let Some(model) = self.wanted.clone() else {
@@ -127,16 +156,16 @@ impl Chat {
     }
 
     pub(super) fn offer(&mut self, mut models: Vec<Offer>, now_ms: f64) -> Vec<Command> {
-        let asked = self.launch.model.clone();
-        if let Some(asked) = &asked {
+        if let Some(asked) = &self.launch.model {
+            let unlisted = self.unlisted(asked);
             let at = models
                 .iter()
-                .position(|o| o.model.id == *asked || o.model.url == *asked);
+                .position(|o| o.model.id == *asked || o.model.place == unlisted.place);
             let offer = at.map(|at| models.remove(at));
             models.insert(
                 0,
-                offer.unwrap_or_else(|| Offer {
-                    model: unlisted(asked),
+                offer.unwrap_or(Offer {
+                    model: unlisted,
                     stored: false,
                 }),
             );
@@ -154,6 +183,14 @@ impl Chat {
                 self.load(ModelRef::Remote(offer.model), now_ms)
             }
             _ => vec![],
+        }
+    }
+
+    /// A model that the address asks for and the catalog does not know.
+    fn unlisted(&self, asked: &str) -> Remote {
+        match Repository::unless_path(asked, self.site()) {
+            Some(repository) => Remote::hub(repository, self.site().to_owned()),
+            None => Remote::file(asked),
         }
     }
 
@@ -177,12 +214,21 @@ impl Chat {
 
     /// After a load from the network the model is on this device (or the note said that it is not).
     fn mark_stored(&mut self) {
-        if let (Offers::Known(offers), Some(ModelRef::Remote(wanted))) =
-            (&mut self.offers, &self.wanted)
-        {
-            for offer in offers.iter_mut().filter(|o| o.model.url == wanted.url) {
-                offer.stored = true;
+        let Some(ModelRef::Remote(wanted)) = &self.wanted else {
+            return;
+        };
+        let stored = Offer {
+            model: wanted.clone(),
+            stored: true,
+        };
+        match &mut self.offers {
+            Offers::Known(offers) => {
+                match offers.iter_mut().find(|o| o.model.place == wanted.place) {
+                    Some(offer) => offer.stored = true,
+                    None => offers.push(stored),
+                }
             }
+            offers => *offers = Offers::Known(vec![stored]),
         }
     }
 

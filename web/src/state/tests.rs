@@ -1,15 +1,18 @@
+mod hub;
 mod load;
 
 use super::*;
-use crate::protocol::{BUILD, BackendChoice, Phase};
+use crate::protocol::{BUILD, BackendChoice, Phase, Place, Remote};
 
 fn remote() -> Remote {
     Remote {
         id: "tiny".into(),
         name: "Tiny".into(),
-        url: "models/tiny.gguf".into(),
+        place: Place::File {
+            url: "models/tiny.gguf".into(),
+            sha256: None,
+        },
         bytes: Some(1000),
-        sha256: None,
         licence: Some("MIT".into()),
     }
 }
@@ -24,6 +27,7 @@ fn info() -> Info {
         max_context: 8192,
         backend: "CPU".into(),
         backend_reason: None,
+        found: None,
         has_template: true,
         dispatches_per_token: None,
         memory_bytes: 0,

@@ -1,9 +1,9 @@
-//! A model from the network to a file, continued where an earlier download was torn.
+//! A file from the network to this device, continued where an earlier download was torn.
 
 use super::opfs::Folder;
-use super::{Failure, Report, absolute, describe, scope};
+use super::{Failure, Report, WebFile, absolute, describe, scope};
 use crate::format;
-use crate::protocol::{Phase, Remote};
+use crate::protocol::Phase;
 use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -25,15 +25,15 @@ enum Sink {
     Parts { parts: Array, bytes: u64 },
 }
 
-/// Downloads what is missing of a model.
+/// Downloads what is missing of a file.
 pub async fn fetch(
-    remote: &Remote,
+    wanted: &WebFile,
     key: &str,
     folder: Option<&Folder>,
     report: &Report<'_>,
 ) -> Result<Blob, Failure> {
     let mut sink = Sink::open(key, folder, report).await?;
-    let outcome = fill(&mut sink, remote, key, folder, report).await;
+    let outcome = fill(&mut sink, wanted, key, folder, report).await;
     // The file opens for others only once it is closed, also after a failure.
     if let Sink::File { writer, .. } = &sink {
         let _ = writer.flush();
@@ -56,21 +56,21 @@ pub async fn fetch(
 
 async fn fill(
     sink: &mut Sink,
-    remote: &Remote,
+    wanted: &WebFile,
     key: &str,
     folder: Option<&Folder>,
     report: &Report<'_>,
 ) -> Result<(), Failure> {
-    if remote.bytes.is_some_and(|total| sink.bytes() == total) {
+    if wanted.bytes.is_some_and(|total| sink.bytes() == total) {
         return Ok(());
     }
-    let response = ask(sink, remote, report).await?;
-    let total = remote
+    let response = ask(sink, wanted, report).await?;
+    let total = wanted
         .bytes
         .or_else(|| content_length(&response).map(|rest| rest + sink.bytes()));
     let body = response
         .body()
-        .ok_or_else(|| format!("{} has no content", remote.url))?;
+        .ok_or_else(|| format!("{} has no content", wanted.url))?;
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     (report.progress)(Phase::Downloading, sink.bytes(), total);
     while let Some(chunk) = next(&reader, sink.bytes(), total, report).await? {
@@ -88,8 +88,8 @@ async fn fill(
 }
 
 /// Asks for the bytes after those that are there. Where the server cannot do that, from the first.
-async fn ask(sink: &mut Sink, remote: &Remote, report: &Report<'_>) -> Result<Response, Failure> {
-    let response = request(&remote.url, sink.bytes(), report).await?;
+async fn ask(sink: &mut Sink, wanted: &WebFile, report: &Report<'_>) -> Result<Response, Failure> {
+    let response = request(&wanted.url, &wanted.url, sink.bytes(), report).await?;
     match response.status() {
         206 if first_byte(&response).is_none_or(|first| first == sink.bytes()) => Ok(response),
         200 => {
@@ -99,18 +99,24 @@ async fn ask(sink: &mut Sink, remote: &Remote, report: &Report<'_>) -> Result<Re
         // What is there is longer than the file, or cannot be continued.
         206 | 416 if sink.bytes() > 0 => {
             sink.clear()?;
-            let response = request(&remote.url, 0, report).await?;
+            let response = request(&wanted.url, &wanted.url, 0, report).await?;
             if response.status() == 200 {
                 Ok(response)
             } else {
-                Err(refused(remote, &response))
+                Err(refused(&wanted.url, &response))
             }
         }
-        _ => Err(refused(remote, &response)),
+        _ => Err(refused(&wanted.url, &response)),
     }
 }
 
-async fn request(url: &str, from: u64, report: &Report<'_>) -> Result<Response, Failure> {
+/// Asks for `url` from byte `from` on. `what` is what a sentence calls it.
+pub async fn request(
+    what: &str,
+    url: &str,
+    from: u64,
+    report: &Report<'_>,
+) -> Result<Response, Failure> {
     let init = RequestInit::new();
     init.set_signal(Some(&report.abort));
     // The file is kept by us; a second copy in the browser's cache would be waste.
@@ -131,8 +137,12 @@ async fn request(url: &str, from: u64, report: &Report<'_>) -> Result<Response, 
     match JsFuture::from(scope().fetch_with_request(&request)).await {
         Ok(response) => Ok(response.unchecked_into()),
         Err(_) if (report.stopped)() => Err(Failure::Stopped),
+        Err(_) if !scope().navigator().on_line() => Err(format!(
+            "{what} could not be fetched: this device is offline. Connect it and try again"
+        )
+        .into()),
         Err(e) => Err(format!(
-            "{url} could not be fetched ({}); check the network and try again. Another site must allow this page to read it (CORS)",
+            "{what} could not be fetched ({}); check the network and try again. Another site must allow this page to read it (CORS)",
             describe(&e)
         )
         .into()),
@@ -262,16 +272,18 @@ fn torn(done: u64, total: Option<u64>) -> String {
     )
 }
 
-fn refused(remote: &Remote, response: &Response) -> Failure {
+fn refused(url: &str, response: &Response) -> Failure {
     let status = match response.status() {
         404 => "404, there is no such file".to_owned(),
+        status @ (401 | 403) => {
+            format!("{status}, the file is only for people who have logged in there")
+        }
         status => format!("{status} {}", response.status_text())
             .trim_end()
             .to_owned(),
     };
     Failure::Message(format!(
-        "{} could not be downloaded: the server answered {status}. Check the address, or open a model file of your own",
-        remote.url
+        "{url} could not be downloaded: the server answered {status}. Check the address, or open a model file of your own"
     ))
 }
 

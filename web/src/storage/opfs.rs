@@ -1,5 +1,6 @@
 //! The folder of models in the browser's private file system.
 
+use js_sys::IteratorNext;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -75,6 +76,41 @@ impl Folder {
         Ok(JsFuture::from(handle.create_sync_access_handle())
             .await?
             .unchecked_into())
+    }
+
+    /// What the folder holds.
+    pub async fn names(&self) -> Vec<String> {
+        let keys = self.0.keys();
+        let mut names = Vec::new();
+        while let Ok(promise) = keys.next() {
+            let Ok(next) = JsFuture::from(promise).await else {
+                break;
+            };
+            let next: IteratorNext = next.unchecked_into();
+            if next.done() {
+                break;
+            }
+            names.extend(next.value().as_string());
+        }
+        names
+    }
+
+    /// A small file's text.
+    pub async fn read(&self, name: &str) -> Option<String> {
+        let text = JsFuture::from(self.file(name).await?.text()).await;
+        text.ok()?.as_string()
+    }
+
+    /// Replaces a small file; false if the browser does not let us.
+    pub async fn write(&self, name: &str, text: &str) -> bool {
+        let Ok(writer) = self.writer(name).await else {
+            return false;
+        };
+        let cleared = writer.truncate_with_u32(0).is_ok();
+        let written = writer.write_with_u8_array(text.as_bytes());
+        let _ = writer.flush();
+        writer.close();
+        cleared && written.is_ok_and(|n| n as usize == text.len())
     }
 
     async fn handle(&self, name: &str) -> Result<FileSystemFileHandle, JsValue> {

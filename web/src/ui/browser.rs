@@ -12,6 +12,8 @@ pub const SETTINGS: &str = "thimble.settings";
 pub const THEME: &str = "thimble.theme";
 /// Key of the unsent text in sessionStorage.
 pub const DRAFT: &str = "thimble.draft";
+/// Key of the repository's name, as far as it is typed, in sessionStorage.
+pub const REPOSITORY: &str = "thimble.repository";
 
 fn window() -> Window {
     web_sys::window().expect("the app runs in a page")
@@ -39,7 +41,7 @@ pub fn launch() -> Launch {
     let Ok(query) = UrlSearchParams::new_with_str(&query) else {
         return Launch::default();
     };
-    ["backend", "model", "autoload"]
+    ["backend", "model", "autoload", "hub"]
         .into_iter()
         .fold(Launch::default(), |launch, name| match query.get(name) {
             Some(value) => launch.with(name, &value),

@@ -34,6 +34,8 @@ pub fn start() {
 struct Ui {
     chat: RwSignal<Chat>,
     draft: RwSignal<String>,
+    /// The repository's name, as far as it is typed.
+    repository: RwSignal<String>,
     sheet_open: RwSignal<bool>,
     /// Whether the transcript follows its end.
     follow: RwSignal<bool>,
@@ -50,6 +52,7 @@ impl Ui {
         let ui = Self {
             chat: RwSignal::new(Chat::new(settings, browser::launch())),
             draft: RwSignal::new(browser::session(browser::DRAFT).unwrap_or_default()),
+            repository: RwSignal::new(browser::session(browser::REPOSITORY).unwrap_or_default()),
             sheet_open: RwSignal::new(false),
             follow: RwSignal::new(true),
             texts: StoredValue::new(HashMap::new()),
@@ -173,6 +176,7 @@ fn App() -> impl IntoView {
     let ui = Ui::new();
     provide_context(ui);
     Effect::new(move || browser::keep_in_session(browser::DRAFT, &ui.draft.get()));
+    Effect::new(move || browser::keep_in_session(browser::REPOSITORY, &ui.repository.get()));
     let dragging = accept_dropped_files(ui);
     ui.act(Action::Start);
     view! {

@@ -1,4 +1,4 @@
-//! The card that gets a model: what is offered, or how far the load is.
+//! The card that gets a model: what is offered, the visitor's own, or how far the load is.
 
 use super::{browser, ui};
 use crate::format;
@@ -21,7 +21,7 @@ pub(super) fn ModelCard() -> impl IntoView {
     }
 }
 
-/// The catalog's models, and the visitor's own files.
+/// The catalog's models, the visitor's own files, and the hub.
 #[component]
 fn Choice() -> impl IntoView {
     let ui = ui();
@@ -33,6 +33,7 @@ fn Choice() -> impl IntoView {
             Offers::Known(offers) => offers.into_iter().map(|offer| view! { <OfferRow offer /> }).collect_view().into_any(),
         }}
         <FilePicker />
+        <HubForm />
     }
 }
 
@@ -95,6 +96,32 @@ fn FilePicker() -> impl IntoView {
     }
 }
 
+/// A repository of the hub, by its name or its page's address.
+#[component]
+fn HubForm() -> impl IntoView {
+    let ui = ui();
+    let host = ui
+        .chat
+        .with_untracked(|chat| hub::host(chat.site()).to_owned());
+    let typed = ui.repository;
+    let on_submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        ui.act(Action::LoadRepository(typed.get_untracked()));
+    };
+    let note =
+        format!("Files come from {host}, which sees what you fetch. What you write stays here.");
+    view! {
+        <form class="hub" on:submit=on_submit>
+            <label for="repository">"From Hugging Face:"</label>
+            <input id="repository" type="text" inputmode="url" placeholder="owner/name" required
+                autocomplete="off" autocapitalize="none" spellcheck="false" enterkeyhint="go" aria-describedby="hub-note"
+                prop:value=move || typed.get() on:input=move |event| typed.set(event_target_value(&event)) />
+            <button class="secondary small" type="submit">"Open"</button>
+        </form>
+        <p id="hub-note" class="muted">{note}</p>
+    }
+}
+
 #[component]
 fn Progress() -> impl IntoView {
     let ui = ui();
@@ -109,7 +136,7 @@ fn Progress() -> impl IntoView {
     // Whole percents, so that a screen reader is not read each byte.
     let percent = Memo::new(move |_| {
         let fraction = loading.with(|l| l.as_ref().and_then(Loading::fraction));
-        let preparing = loading.with(|l| l.as_ref().is_some_and(|l| l.phase == Phase::Preparing));
+        let preparing = loading.with(|l| l.as_ref().is_some_and(|l| !l.phase.counts_bytes()));
         fraction.filter(|_| !preparing).map(|f| (f * 100.0) as u32)
     });
     view! {
@@ -133,6 +160,7 @@ fn what(loading: &Loading) -> &'static str {
     match loading.phase {
         Phase::Downloading => "Downloading",
         Phase::Checking => "Checking the download",
+        Phase::Calibrating => "Finding out how its files are to be read; once only",
         Phase::Loading => "Reading the weights",
         Phase::Preparing => "Getting ready",
     }
@@ -140,7 +168,7 @@ fn what(loading: &Loading) -> &'static str {
 
 /// "34.2 of 98.4 MB · 34 % · 12.3 MB/s"
 fn amount(loading: &Loading) -> String {
-    if loading.phase == Phase::Preparing {
+    if !loading.phase.counts_bytes() {
         return "A few moments".to_owned();
     }
     let done = format::bytes(loading.done_bytes);

@@ -40,6 +40,7 @@ pub(super) fn Start() -> impl IntoView {
 
 #[component]
 fn ReadyCard(info: Info) -> impl IntoView {
+    let ui = ui();
     let facts = [
         format!("{} parameters", format::parameters(info.n_parameters)),
         format::bytes(info.weight_bytes),
@@ -55,6 +56,10 @@ fn ReadyCard(info: Info) -> impl IntoView {
             <h3>{info.name}</h3>
             <p class="muted">{facts.join(" · ")}</p>
             <p class="muted">{caution}</p>
+            {info.found.map(|found| view! {
+                <p class="muted" data-testid="found">{format!("Its files leave something open; this fits best: {found}.")}</p>
+            })}
+            <button class="link" on:click=move |_| ui.act(Action::Unload)>"Choose another model"</button>
         </section>
     }
 }

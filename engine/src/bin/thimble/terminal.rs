@@ -13,6 +13,8 @@ use engine::{
     weights::{safetensors, torch},
 };
 
+use crate::download;
+
 /// Why the program ends before its time.
 pub enum Failure {
     /// A sentence for the reader, and exit code 1.
@@ -95,8 +97,12 @@ pub fn interrupted() -> bool {
     STATE.load(Ordering::SeqCst) == INTERRUPTED
 }
 
-/// The files of a model: one .gguf, or those of a folder that Thimble reads.
+/// The files of a model: one .gguf, those of a folder that Thimble reads, or those of a repository on the hub.
 pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
+    if let Some(repository) = download::repository(path) {
+        let files = download::fetch(&repository)?;
+        return Ok(files.iter().map(Source::open).collect::<Result<_, _>>()?);
+    }
     if !path.is_dir() {
         return Ok(vec![Source::open(path)?]);
     }

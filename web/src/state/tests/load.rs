@@ -110,10 +110,8 @@ fn the_address_chooses_model_and_backend() {
     else {
         panic!("{commands:?}")
     };
-    assert_eq!(
-        (model.name.as_str(), model.url.as_str()),
-        ("model", "../my/model.gguf")
-    );
+    assert_eq!(*model, Remote::file("../my/model.gguf"));
+    assert_eq!(model.name, "model");
     assert_eq!(*backend, BackendChoice::Gpu);
 }
 

@@ -1,0 +1,137 @@
+//! A conversation into an answer.
+
+use crate::{Worker, flow, memory_bytes, send};
+use engine::{Generation, Message, Prompt};
+use web::protocol::{Event, JobId, Reason, Role, Sampling, Stats, Turn};
+
+impl Worker {
+    /// Answers, and says so as it goes.
+    pub async fn generate(
+        &self,
+        id: JobId,
+        messages: Vec<Turn>,
+        sampling: Sampling,
+        max_tokens: u32,
+    ) {
+        let engine = self.engine.borrow_mut().take();
+        let Some(mut engine) = engine else {
+            let message = "no model is loaded; load one and ask again".to_owned();
+            return send(&Event::Failed {
+                id,
+                message,
+                model_usable: false,
+            });
+        };
+        let prompt = prompt(messages, engine.info().has_template);
+        if let Ok(tokens) = engine.tokens(&prompt) {
+            send(&Event::Reading {
+                id,
+                n_prompt: tokens.len() as u32,
+            });
+        }
+        let generation = Generation {
+            sampling: self::sampling(sampling),
+            max_tokens: max_tokens as usize,
+            stop: Vec::new(),
+        };
+        let mut on_event = |event| {
+            send(&match event {
+                engine::Event::Prefill { done, total } => Event::Prefill {
+                    id,
+                    done: done as u32,
+                    total: total as u32,
+                },
+                engine::Event::Text(text) => Event::Token { id, text },
+            });
+            flow(!self.is_stopped(id))
+        };
+        let finished = engine.generate(&prompt, &generation, &mut on_event).await;
+        let event = match finished {
+            Ok(finished) => Event::Done {
+                id,
+                reason: reason(finished.reason),
+                stats: stats(&finished),
+            },
+            Err(engine::Error::Stopped) => Event::Done {
+                id,
+                reason: Reason::Stopped,
+                stats: Stats::default(),
+            },
+            Err(e) => {
+                let model_usable = !matches!(
+                    e,
+                    engine::Error::DeviceLost(_) | engine::Error::OutOfMemory { .. }
+                );
+                Event::Failed {
+                    id,
+                    message: e.to_string(),
+                    model_usable,
+                }
+            }
+        };
+        let lost = matches!(
+            event,
+            Event::Failed {
+                model_usable: false,
+                ..
+            }
+        );
+        *self.engine.borrow_mut() = (!lost).then_some(engine);
+        send(&event);
+    }
+}
+
+/// A model without a template goes on with the text as it stands.
+fn prompt(messages: Vec<Turn>, has_template: bool) -> Prompt {
+    if !has_template {
+        return Prompt::Text(
+            messages
+                .into_iter()
+                .map(|turn| turn.content)
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
+    }
+    let message = |turn: Turn| Message {
+        role: match turn.role {
+            Role::System => engine::Role::System,
+            Role::User => engine::Role::User,
+            Role::Assistant => engine::Role::Assistant,
+        },
+        content: turn.content,
+    };
+    Prompt::Chat(messages.into_iter().map(message).collect())
+}
+
+fn sampling(s: Sampling) -> engine::sampler::Sampling {
+    engine::sampler::Sampling {
+        temperature: s.temperature,
+        top_k: s.top_k,
+        top_p: s.top_p,
+        min_p: s.min_p,
+        repetition_penalty: s.repetition_penalty,
+        seed: s
+            .seed
+            .unwrap_or_else(|| (js_sys::Math::random() * f64::from(u32::MAX)) as u32),
+    }
+}
+
+fn reason(reason: engine::Reason) -> Reason {
+    match reason {
+        engine::Reason::EndOfText | engine::Reason::StopString => Reason::EndOfText,
+        engine::Reason::Length => Reason::Length,
+        engine::Reason::ContextFull => Reason::ContextFull,
+        engine::Reason::Stopped => Reason::Stopped,
+    }
+}
+
+fn stats(finished: &engine::Finished) -> Stats {
+    Stats {
+        n_prompt: finished.n_prompt as u32,
+        n_reused: finished.n_reused as u32,
+        n_generated: finished.n_generated as u32,
+        prefill_ms: finished.prefill_ms,
+        decode_ms: finished.decode_ms,
+        memory_bytes: memory_bytes(),
+    }
+}

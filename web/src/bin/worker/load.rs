@@ -1,0 +1,175 @@
+//! A model from wherever it is into the engine.
+
+use crate::{Worker, flow, memory_bytes, send};
+use engine::weights::source::Source;
+use engine::{BackendChoice, Engine, LoadOptions};
+use std::cell::Cell;
+use web::protocol::{self, Event, Info, JobId, ModelRef, Phase};
+use web::storage::{self, Failure, Report};
+use web_sys::{AbortController, Blob, File};
+
+impl Worker {
+    /// Loads a model and keeps it; what came of it is for the page.
+    pub async fn load(
+        &self,
+        id: JobId,
+        model: &ModelRef,
+        files: Vec<File>,
+        options: &LoadOptions,
+    ) -> Event {
+        match self.open(id, model, files, options).await {
+            // The page has long gone on: the memory is worth more.
+            Ok(_) if self.is_stopped(id) => Event::Stopped { id },
+            Ok(engine) => {
+                let info = info(&engine);
+                *self.engine.borrow_mut() = Some(engine);
+                Event::Ready { id, info }
+            }
+            Err(Failure::Stopped) => Event::Stopped { id },
+            Err(Failure::Message(message)) => Event::Failed {
+                id,
+                message,
+                model_usable: false,
+            },
+        }
+    }
+
+    async fn open(
+        &self,
+        id: JobId,
+        model: &ModelRef,
+        files: Vec<File>,
+        options: &LoadOptions,
+    ) -> Result<Engine, Failure> {
+        let files = match model {
+            ModelRef::Remote(remote) => self.fetch(id, remote).await?,
+            ModelRef::Local { .. } => files
+                .into_iter()
+                .map(|f| (f.name(), Blob::from(f)))
+                .collect(),
+        };
+        let mut sources: Vec<Source> = files
+            .iter()
+            .map(|(name, blob)| Source::blob(name, blob.clone()))
+            .collect();
+        // Last, so that a visitor's own goes before it.
+        if let Some(found) = storage::recall(&files).await {
+            sources.push(Source::memory("thimble.json", found.into_bytes()));
+        }
+        let mut on_progress = |progress: engine::Progress| {
+            let phase = if progress.reading.is_some() {
+                Phase::Calibrating
+            } else if progress.done_bytes < progress.total_bytes {
+                Phase::Loading
+            } else {
+                Phase::Preparing
+            };
+            let (done_bytes, total_bytes) = (progress.done_bytes, Some(progress.total_bytes));
+            send(&Event::Progress {
+                id,
+                phase,
+                done_bytes,
+                total_bytes,
+            });
+            flow(!self.is_stopped(id))
+        };
+        let engine = Engine::load(sources, options, &mut on_progress).await;
+        if let Some(found) = engine.as_ref().ok().and_then(|e| e.info().found.as_ref()) {
+            let settings = serde_json::Value::from(found.settings.clone());
+            storage::remember(&files, &settings.to_string()).await;
+        }
+        if let (Err(engine::Error::BadHeader { file, .. }), ModelRef::Remote(remote)) =
+            (&engine, model)
+        {
+            storage::discard(remote, file).await;
+        }
+        engine.map_err(|e| match e {
+            engine::Error::Stopped => Failure::Stopped,
+            e => Failure::Message(e.to_string()),
+        })
+    }
+
+    async fn fetch(
+        &self,
+        id: JobId,
+        remote: &protocol::Remote,
+    ) -> Result<Vec<(String, Blob)>, Failure> {
+        let abort = AbortController::new().map_err(|e| storage::describe(&e))?;
+        let last_ms = Cell::new(f64::MIN);
+        let report = Report {
+            // Ten times a second is enough to look at.
+            progress: &|phase, done_bytes, total_bytes| {
+                let now_ms = js_sys::Date::now();
+                if now_ms - last_ms.get() > 100.0 {
+                    last_ms.set(now_ms);
+                    send(&Event::Progress {
+                        id,
+                        phase,
+                        done_bytes,
+                        total_bytes,
+                    });
+                }
+            },
+            note: &|text| {
+                send(&Event::Note {
+                    id,
+                    text: text.to_owned(),
+                })
+            },
+            stopped: &|| self.is_stopped(id),
+            abort: abort.signal(),
+        };
+        *self.abort.borrow_mut() = Some(abort);
+        if self.is_stopped(id) {
+            return Err(Failure::Stopped);
+        }
+        let files = storage::open(remote, &report).await;
+        *self.abort.borrow_mut() = None;
+        files
+    }
+}
+
+/// The engine's options for what the page asks.
+pub fn options(backend: protocol::BackendChoice, context: u32) -> LoadOptions {
+    LoadOptions {
+        backend: choice(backend),
+        context: Some(context as usize),
+        ..LoadOptions::default()
+    }
+}
+
+fn choice(backend: protocol::BackendChoice) -> BackendChoice {
+    match backend {
+        protocol::BackendChoice::Auto => BackendChoice::Auto,
+        protocol::BackendChoice::Cpu => BackendChoice::Cpu,
+        protocol::BackendChoice::Gpu => BackendChoice::Gpu,
+    }
+}
+
+fn info(engine: &Engine) -> Info {
+    let info = engine.info();
+    Info {
+        name: info.name.clone(),
+        architecture: info.architecture.clone(),
+        n_parameters: info.n_parameters,
+        weight_bytes: info.weight_bytes,
+        context: info.context as u32,
+        max_context: info.max_context as u32,
+        backend: info.backend.clone(),
+        backend_reason: info.backend_reason.clone(),
+        has_template: info.has_template,
+        found: info.found.as_ref().map(found),
+        dispatches_per_token: info.dispatches_per_token.map(|n| n as u32),
+        memory_bytes: memory_bytes(),
+    }
+}
+
+/// `bits_msb_first = true, rope_theta = 10000.0 (3.21 nats per token)`
+fn found(found: &engine::calibrate::Found) -> String {
+    let settings: Vec<String> = found
+        .settings
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    format!("{} ({:.2} nats per token)", settings.join(", "), found.nll)
+}
