@@ -108,9 +108,8 @@ fn HubForm() -> impl IntoView {
         event.prevent_default();
         ui.act(Action::LoadRepository(typed.get_untracked()));
     };
-    let note = format!(
-        "Files come from {host}, which sees what you fetch. What you write stays here."
-    );
+    let note =
+        format!("Files come from {host}, which sees what you fetch. What you write stays here.");
     view! {
         <form class="hub" on:submit=on_submit>
             <label for="repository">"From Hugging Face:"</label>
