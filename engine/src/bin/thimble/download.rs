@@ -27,7 +27,7 @@ pub fn repository(path: &Path) -> Option<Repository> {
 /// the one that was fetched last.
 pub fn fetch(repository: &Repository) -> Result<Vec<PathBuf>, Failure> {
     let hub = Hub {
-        agent: Agent::new_with_defaults(),
+        client: Agent::new_with_defaults(),
         site: site(),
         token: env::var("HF_TOKEN").ok(),
         repository,
@@ -100,7 +100,7 @@ enum Unlisted {
 
 /// A repository on a hub.
 struct Hub<'r> {
-    agent: Agent,
+    client: Agent,
     site: String,
     /// For what is not open to everyone.
     token: Option<String>,
@@ -131,7 +131,7 @@ impl Hub<'_> {
 
     /// Asks for `url` from byte `from` on. The token goes to the hub alone, not to where it redirects.
     fn get(&self, url: &str, from: u64) -> Result<Response<Body>, ureq::Error> {
-        let mut request = self.agent.get(url);
+        let mut request = self.client.get(url);
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
