@@ -14,8 +14,14 @@ the table. When it was dark they came in at last, washed their hands and sat dow
 /// Tokens of [`TEXT`] that are read, at most.
 const TOKENS: usize = 80;
 
+/// A reading that is worse than guessing after so many tokens is given up.
+const GLANCE: usize = 16;
+
 /// A reading must beat guessing among all tokens by this many nats per token.
 const MARGIN: f32 = 2.0;
+
+/// Nats per token by which an unlikelier value must be better: what lies closer may be chance.
+const TIE: f32 = 0.02;
 
 /// The reading that was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +32,10 @@ pub struct Found {
     pub nll: f32,
 }
 
-/// Searches the settings of the switches that `config` leaves open: one after the other, those with the fewest
-/// values first, until nothing gets better; if that leads nowhere, every combination of the switches with two
-/// values. `evaluate` gives the mean negative log-likelihood under some settings.
+/// Searches the settings of the switches that `config` leaves open: one after the other in their order, round
+/// and round until nothing gets better; if that leads nowhere, every combination of the switches with two
+/// values. `evaluate` gives the mean negative log-likelihood under some settings. A family names those
+/// switches first that most weights depend on: until they are right, the others show little.
 ///
 /// # Errors
 /// [`Error::NotUnderstood`] when nothing beats `ln(vocab) − 2`, and what `evaluate` fails with.
@@ -38,14 +45,13 @@ pub async fn search(
     vocab: usize,
     evaluate: &mut impl AsyncFnMut(&Map<String, Value>) -> Result<f32>,
 ) -> Result<Option<Found>> {
-    let mut open: Vec<&Switch> = switches
+    let open: Vec<&Switch> = switches
         .iter()
         .filter(|switch| config.get(switch.key).is_none())
         .collect();
     if open.is_empty() {
         return Ok(None);
     }
-    open.sort_by_key(|switch| switch.values.len());
     let needed = (vocab as f32).ln() - MARGIN;
     let mut search = Search {
         open: &open,
@@ -55,8 +61,8 @@ pub async fn search(
     let mut best = vec![0; open.len()];
     let mut nll = search.descend(&mut best).await?;
     if nll >= needed {
-        nll = search.every_pair(&mut best).await?;
-        nll = nll.min(search.descend(&mut best).await?);
+        search.every_pair(&mut best).await?;
+        nll = search.descend(&mut best).await?;
     }
     if nll >= needed {
         return Err(Error::NotUnderstood {
@@ -65,6 +71,7 @@ pub async fn search(
             tried: search.known.len(),
         });
     }
+    let nll = search.settle(&mut best, nll).await?;
     let settings = search.settings(&best);
     Ok(Some(Found { settings, nll }))
 }
@@ -80,26 +87,45 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
     /// Turns one switch at a time, as long as that helps; `best` is where it starts and ends.
     async fn descend(&mut self, best: &mut Vec<usize>) -> Result<f32> {
         let mut least = self.nll(best).await?;
-        loop {
-            let before = least;
-            for (i, switch) in self.open.iter().enumerate() {
-                for value in 0..switch.values.len() {
-                    let mut other = best.clone();
-                    other[i] = value;
-                    let nll = self.nll(&other).await?;
-                    if nll < least {
-                        (*best, least) = (other, nll);
-                    }
+        let mut unturned = 0;
+        for i in (0..self.open.len()).cycle() {
+            if unturned == self.open.len() {
+                break;
+            }
+            let (mut turned, mut turned_nll) = (best.clone(), f32::INFINITY);
+            for value in 0..self.open[i].values.len() {
+                let mut other = best.clone();
+                other[i] = value;
+                let nll = self.nll(&other).await?;
+                if nll < turned_nll {
+                    (turned, turned_nll) = (other, nll);
                 }
             }
-            if least >= before {
-                return Ok(least);
+            if turned_nll < least - TIE {
+                (*best, least, unturned) = (turned, turned_nll, 0);
+            }
+            unturned += 1;
+        }
+        Ok(least)
+    }
+
+    /// Turns each switch to its likeliest value that is as good as the best.
+    async fn settle(&mut self, best: &mut Vec<usize>, least: f32) -> Result<f32> {
+        for i in 0..best.len() {
+            for value in 0..best[i] {
+                let mut other = best.clone();
+                other[i] = value;
+                if self.nll(&other).await? <= least + TIE {
+                    *best = other;
+                    break;
+                }
             }
         }
+        self.nll(best).await
     }
 
     /// All combinations of the switches that have two values.
-    async fn every_pair(&mut self, best: &mut Vec<usize>) -> Result<f32> {
+    async fn every_pair(&mut self, best: &mut Vec<usize>) -> Result<()> {
         let pairs: Vec<usize> = (0..self.open.len())
             .filter(|&i| self.open[i].values.len() == 2)
             .collect();
@@ -114,7 +140,7 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
                 (*best, least) = (other, nll);
             }
         }
-        Ok(least)
+        Ok(())
     }
 
     async fn nll(&mut self, values: &[usize]) -> Result<f32> {
@@ -142,7 +168,8 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
     }
 }
 
-/// Mean negative log-likelihood of a text's tokens in nats, the first of them given.
+/// Mean negative log-likelihood of a text's tokens in nats, the first of them given; only of the first few
+/// where they are worse than guessed.
 ///
 /// # Errors
 /// What the GPU fails with.
@@ -155,6 +182,10 @@ pub async fn nll(session: &mut Session, tokens: &[u32], vocab: usize) -> Result<
         let logits = backend.logits().await?;
         backend.discard();
         total -= log_probability(&logits, pair[1] as usize);
+        let read = pos + 1;
+        if read == GLANCE && total > GLANCE as f32 * (vocab as f32).ln() {
+            return Ok(total / GLANCE as f32);
+        }
         crate::platform::yield_now().await;
     }
     Ok(total / (tokens.len() - 1) as f32)
@@ -238,6 +269,22 @@ mod tests {
         };
         let (found, _) = find(json!({}), nll);
         assert_eq!(found.unwrap().unwrap().nll, 3.0);
+    }
+
+    /// Hardly better is not better, wherever the search came from.
+    #[test]
+    fn ties_go_to_the_likeliest() {
+        let nll = |s: &Map<String, Value>| {
+            let c = if s["c"] == json!(false) { 0.0 } else { 2.0 };
+            // As long as `c` is wrong, `a` seems to matter.
+            let a = if s["a"] == json!(true) { 0.01 + c } else { 0.0 };
+            3.0 + a + c
+        };
+        let (found, _) = find(json!({}), nll);
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.settings["a"], json!(true));
+        assert_eq!(found.settings["c"], json!(false));
+        assert_eq!(found.nll, nll(&found.settings));
     }
 
     #[test]
