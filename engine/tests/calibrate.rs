@@ -13,6 +13,7 @@ mod tensors;
 use containers::Random;
 use engine::{
     BackendChoice, Engine, Error, Event, Generation, LoadOptions, Prompt, Result, Sampling, Source,
+    calibrate,
 };
 use serde_json::{Map, Value, json};
 use ssmoelm::{COMMITTED, Experts, Names};
@@ -116,6 +117,15 @@ fn refusal(files: &Files) -> (String, usize) {
     (error.to_string(), readings)
 }
 
+/// As the file is committed.
+const MTLM1: mtlm1::Convention = mtlm1::Convention {
+    interleaved: true,
+    prefix: "",
+    fused: true,
+    lm_head: false,
+    keys: mtlm1::Keys::Own,
+};
+
 /// Bit order × sign × nibble order and offset × pairing × names, each of them in company of every other.
 fn ssmoelm_conventions() -> [ssmoelm::Convention; 14] {
     use Names::{HuggingFace, Numbered, Plain, Short};
@@ -163,7 +173,7 @@ fn settings(c: &ssmoelm::Convention) -> Map<String, Value> {
         "nibbles_offset": c.offset,
         "rope_interleaved": c.interleaved,
         "norm_topk_prob": true,
-        "embedding_offset": null,
+        "embedding_offset": c.embedding.filter(|offset| *offset != c.offset),
         "rope_theta": 10000.0,
     });
     settings.as_object().unwrap().clone()
@@ -185,6 +195,69 @@ fn every_convention_of_ssmoelm_is_found() {
         assert_eq!((readings, &again.info().found), (0, &None));
         assert_eq!(self::text(&mut again), right);
     }
+}
+
+/// An embedding of three bits in nibbles of four, with the others' offset or one of its own.
+#[test]
+fn the_offset_of_the_embedding_is_found() {
+    let all = ssmoelm_conventions();
+    let cases = [(0, 8), (1, 4), (10, 3), (12, 4)];
+    let mut texts = cases.map(|(i, offset)| {
+        let convention = ssmoelm::Convention {
+            embedding: Some(offset),
+            ..all[i]
+        };
+        let (found, _, text) = Files::ssmoelm(&convention).found(BackendChoice::Cpu);
+        assert_eq!(found, settings(&convention), "{convention:?}");
+        text
+    });
+    texts.sort();
+    assert_eq!(texts[0], texts[cases.len() - 1], "{texts:?}");
+}
+
+/// Nats per token of the text that calibration judges by, under these settings.
+fn nll(files: &Files, settings: &Map<String, Value>) -> f32 {
+    let mut engine = files.load(BackendChoice::Cpu, Some(settings)).0.unwrap();
+    let tokens = engine.tokenizer().encode(calibrate::TEXT, false).unwrap();
+    let session = engine.session();
+    pollster::block_on(calibrate::nll(session, calibrate::sample(&tokens), 1024)).unwrap()
+}
+
+/// Each switch alone, turned the wrong way.
+#[test]
+fn wrong_readings_are_clearly_worse() {
+    let guessing = 1024f32.ln();
+    let files = Files::ssmoelm(&COMMITTED);
+    let right = settings(&COMMITTED);
+    let best = nll(&files, &right);
+    assert!(best < guessing - 2.5, "{best}");
+    for (key, wrong) in [
+        ("nibbles_offset", json!(7)),
+        ("nibbles_offset", json!(0)),
+        ("nibbles_low_first", json!(false)),
+        ("bits_msb_first", json!(false)),
+        ("bits_one_is_plus", json!(false)),
+        ("rope_interleaved", json!(true)),
+        ("embedding_offset", json!(4)),
+    ] {
+        let mut settings = right.clone();
+        settings[key] = wrong.clone();
+        let nll = nll(&files, &settings);
+        println!("{key} {wrong}: {nll:.3}, right: {best:.3}");
+        assert!(nll > best + 0.5, "{key} {wrong}: {nll}, right: {best}");
+    }
+
+    let files = Files::mtlm1(&MTLM1);
+    let pairing = |interleaved: bool| {
+        let settings = json!({"rope_interleaved": interleaved});
+        nll(&files, settings.as_object().unwrap())
+    };
+    let (right, wrong) = (pairing(true), pairing(false));
+    println!("pairs {wrong:.3}, right: {right:.3}");
+    assert!(
+        right < guessing - 2.5 && wrong > right + 0.5,
+        "{wrong}, right: {right}"
+    );
 }
 
 #[test]
@@ -241,9 +314,7 @@ fn the_gpu_finds_the_same() {
     let convention = mtlm1::Convention {
         interleaved: false,
         prefix: "model.",
-        fused: true,
-        lm_head: false,
-        keys: mtlm1::Keys::Own,
+        ..MTLM1
     };
     assert_eq!(
         Files::mtlm1(&convention).found(cpu),
@@ -305,14 +376,7 @@ fn scrambled_files_are_refused() {
         "{message}"
     );
 
-    let convention = mtlm1::Convention {
-        interleaved: true,
-        prefix: "",
-        fused: true,
-        lm_head: false,
-        keys: mtlm1::Keys::Own,
-    };
-    let mut shuffled = Files::mtlm1(&convention);
+    let mut shuffled = Files::mtlm1(&MTLM1);
     for tensor in shuffled.tensors.values_mut() {
         let floats = tensor.bytes.as_chunks_mut::<4>().0;
         for i in (1..floats.len()).rev() {

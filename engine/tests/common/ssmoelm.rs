@@ -12,6 +12,8 @@ pub struct Convention {
     pub low_first: bool,
     /// 0 stands for two's complement.
     pub offset: u8,
+    /// The embedding in three bits, −3 to 3, with an offset of its own.
+    pub embedding: Option<u8>,
     pub interleaved: bool,
     pub names: Names,
     /// Packed bytes without a shape.
@@ -29,6 +31,7 @@ pub const COMMITTED: Convention = Convention {
     one_is_plus: true,
     low_first: true,
     offset: 8,
+    embedding: None,
     interleaved: false,
     names: Names::Plain,
     flat: false,
@@ -58,6 +61,8 @@ pub enum Experts {
     /// The same with a dimension for the expert.
     Cube,
 }
+
+const EMBEDDING: &str = "embed.weight";
 
 /// A matrix as it is meant: quants row by row, and a scale per row.
 #[derive(Clone)]
@@ -124,7 +129,7 @@ impl Matrix {
         Matrix::of_rows(rows, matrices[0])
     }
 
-    fn pack(&self, c: &Convention) -> Vec<u8> {
+    fn pack(&self, c: &Convention, offset: u8) -> Vec<u8> {
         if self.signs {
             let byte = |eight: &[i8]| {
                 let bit = |(i, q): (usize, &i8)| {
@@ -136,14 +141,15 @@ impl Matrix {
             return self.quants.chunks(8).map(byte).collect();
         }
         let byte = |two: &[i8]| {
-            let [a, b] = [two[0], two[1]].map(|q| (q + c.offset as i8) as u8 & 15);
+            let [a, b] = [two[0], two[1]].map(|q| (q + offset as i8) as u8 & 15);
             if c.low_first { a | b << 4 } else { b | a << 4 }
         };
         self.quants.chunks(2).map(byte).collect()
     }
 
     fn write(&self, key: &str, c: &Convention, out: &mut Tensors) {
-        let bytes = self.pack(c);
+        let own = c.embedding.filter(|_| key == c.names.of(EMBEDDING));
+        let bytes = self.pack(c, own.unwrap_or(c.offset));
         let shape = if c.flat {
             vec![bytes.len()]
         } else {
@@ -198,6 +204,13 @@ pub fn write(committed: &Tensors, c: &Convention) -> Tensors {
                 *m = Matrix::of_rows(rows, m);
             }
         }
+    }
+    if c.embedding.is_some() {
+        let embedding = matrices.get_mut(EMBEDDING).unwrap();
+        embedding
+            .quants
+            .iter_mut()
+            .for_each(|q| *q = (*q).clamp(-3, 3));
     }
     if c.fused {
         fuse(&mut matrices);

@@ -112,7 +112,9 @@ pub fn role_of(path: &[String], is_packed: bool, n_dims: usize) -> Option<Role> 
             _ => Role::Router,
         });
     }
-    let last = path.last()?.trim_end_matches("_proj");
+    let mut words = path.iter().rev();
+    let last = words.find(|word| word.parse::<usize>().is_err())?;
+    let last = last.trim_end_matches("_proj");
     let matrix = match last {
         "gate" | "w1" => Some(Matrix::Gate),
         "up" | "w3" => Some(Matrix::Up),
@@ -134,5 +136,55 @@ pub fn role_of(path: &[String], is_packed: bool, n_dims: usize) -> Option<Role> 
         "v" | "wv" | "value" => Some(Role::Value),
         "o" | "wo" | "out" | "output" => Some(Role::Output),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_names_are_known() {
+        let packed = [
+            ("layers.3.attn.q_proj.weight", Role::Query),
+            ("blocks.3.attention.wk.weight", Role::Key),
+            ("h.3.attn.value", Role::Value),
+            ("model.layers.3.self_attn.o_proj.weight", Role::Output),
+            (
+                "layers.3.moe.experts.7.w2",
+                Role::Expert(Some(7), Matrix::Down),
+            ),
+            (
+                "layers.3.moe.gate_proj.7.weight",
+                Role::Expert(Some(7), Matrix::Gate),
+            ),
+            (
+                "layers.3.moe.switch_mlp.up_proj.weight",
+                Role::Expert(None, Matrix::Up),
+            ),
+            (
+                "layers.3.mlp.experts.gate_up_proj",
+                Role::Expert(None, Matrix::GateUp),
+            ),
+            (
+                "layers.3.mlp.shared_experts.0.gate_proj.weight",
+                Role::Shared(Matrix::Gate),
+            ),
+        ];
+        let plain = [
+            ("layers.3.input_layernorm.weight", 1, Role::AttentionNorm),
+            ("layers.3.post_attention_layernorm.weight", 1, Role::MlpNorm),
+            ("blocks.3.ffn.gate.weight", 2, Role::Router),
+        ];
+        let packed = packed.map(|(name, role)| (name, true, 2, role));
+        let plain = plain.map(|(name, n_dims, role)| (name, false, n_dims, role));
+        for (name, is_packed, n_dims, role) in packed.into_iter().chain(plain) {
+            let (number, path) = layer_of(name).unwrap();
+            assert_eq!(number, 3, "{name}");
+            assert_eq!(role_of(&path, is_packed, n_dims), Some(role), "{name}");
+        }
+        assert!(layer_of("embed.weight").is_none());
+        let odd = ["adapter".to_owned()];
+        assert_eq!(role_of(&odd, true, 2), None);
     }
 }
