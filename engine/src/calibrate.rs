@@ -3,7 +3,7 @@
 
 use crate::{Error, Result, model::Switch, sampler::Sampling, session::Session};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 /// What the readings are judged by: plain words that any English model has seen.
 pub const TEXT: &str = "The sun was going down, and the children were still playing in the garden. \
@@ -168,27 +168,45 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
     }
 }
 
-/// Mean negative log-likelihood of a text's tokens in nats, the first of them given; only of the first few
-/// where they are worse than guessed.
+/// Mean negative log-likelihood of a text's tokens in nats, the first of them given.
 ///
 /// # Errors
 /// What the GPU fails with.
-pub async fn nll(session: &mut Session, tokens: &[u32], vocab: usize) -> Result<f32> {
+pub async fn nll(session: &mut Session, tokens: &[u32]) -> Result<f32> {
+    let n = tokens.len() - 1;
+    Ok(sum(session, tokens, 0..n).await? / n as f32)
+}
+
+/// The same, but only of the first few tokens where they are worse than guessed.
+///
+/// # Errors
+/// As [`nll`].
+pub async fn judge(session: &mut Session, tokens: &[u32]) -> Result<f32> {
+    let n = tokens.len() - 1;
+    let few = n.min(GLANCE);
+    let first = sum(session, tokens, 0..few).await?;
+    if first > few as f32 * (session.vocab() as f32).ln() {
+        return Ok(first / few as f32);
+    }
+    let rest = sum(session, tokens, few..n).await?;
+    Ok((first + rest) / n as f32)
+}
+
+/// `Σ −ln p(tokens[i + 1])` over positions `i`, of which those before must have been read.
+async fn sum(session: &mut Session, tokens: &[u32], positions: Range<usize>) -> Result<f32> {
+    let seen = vec![0; session.vocab().div_ceil(32)];
+    session.forget();
     let backend = session.backend();
-    backend.begin(&Sampling::greedy(), &vec![0; vocab.div_ceil(32)]);
+    backend.begin(&Sampling::greedy(), &seen);
     let mut total = 0.0;
-    for (pos, pair) in tokens.windows(2).enumerate() {
-        backend.prefill(pos, &pair[..1], true)?;
+    for pos in positions {
+        backend.prefill(pos, &tokens[pos..pos + 1], true)?;
         let logits = backend.logits().await?;
         backend.discard();
-        total -= log_probability(&logits, pair[1] as usize);
-        let read = pos + 1;
-        if read == GLANCE && total > GLANCE as f32 * (vocab as f32).ln() {
-            return Ok(total / GLANCE as f32);
-        }
+        total -= log_probability(&logits, tokens[pos + 1] as usize);
         crate::platform::yield_now().await;
     }
-    Ok(total / (tokens.len() - 1) as f32)
+    Ok(total)
 }
 
 /// The tokens that [`search`] judges by.

@@ -220,7 +220,7 @@ fn nll(files: &Files, settings: &Map<String, Value>) -> f32 {
     let mut engine = files.load(BackendChoice::Cpu, Some(settings)).0.unwrap();
     let tokens = engine.tokenizer().encode(calibrate::TEXT, false).unwrap();
     let session = engine.session();
-    pollster::block_on(calibrate::nll(session, calibrate::sample(&tokens), 1024)).unwrap()
+    pollster::block_on(calibrate::nll(session, calibrate::sample(&tokens))).unwrap()
 }
 
 /// Each switch alone, turned the wrong way.

@@ -10,7 +10,9 @@ use engine::{
     Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role,
 };
 
-use crate::terminal::{Failure, interrupted, note, say, set_answering, sources, watch_interrupts};
+use crate::terminal::{
+    Failure, interrupted, note, progress, say, set_answering, sources, watch_interrupts,
+};
 
 /// What `thimble run` is asked.
 pub struct Question {
@@ -39,6 +41,23 @@ pub async fn run(
     let (_, finished) = answer(&mut engine, &prompt, generation).await?;
     note(&figures(&engine, &finished));
     Ok(())
+}
+
+/// Says how well the model predicts a text.
+pub async fn score(model: &Path, options: &LoadOptions, text: &Path) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(text)
+        .map_err(|e| Failure::Said(format!("reading {} failed: {e}", text.display())))?;
+    let mut engine = load(model, options).await?;
+    let mut on_progress = |done, all| {
+        progress(done, all, "tokens read");
+        ControlFlow::Continue(())
+    };
+    let (n, nll) = engine.score(&text, &mut on_progress).await?;
+    say(&format!(
+        "{n} tokens, {nll:.4} nats per token, perplexity {:.3}, {:.4} bits per byte\n",
+        nll.exp(),
+        nll * n as f64 / std::f64::consts::LN_2 / text.len() as f64
+    ))
 }
 
 /// Talks until the input ends.
