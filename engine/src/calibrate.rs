@@ -20,6 +20,9 @@ const GLANCE: usize = 16;
 /// A reading must beat guessing among all tokens by this many nats per token.
 const MARGIN: f32 = 2.0;
 
+/// Switches of two values whose combinations are all tried, at most.
+const PAIRS: usize = 5;
+
 /// Nats per token by which an unlikelier value must be better: what lies closer may be chance.
 const TIE: f32 = 0.02;
 
@@ -33,8 +36,8 @@ pub struct Found {
 }
 
 /// Searches the settings of the switches that `config` leaves open: one after the other in their order, round
-/// and round until nothing gets better; if that leads nowhere, every combination of the switches with two
-/// values. `evaluate` gives the mean negative log-likelihood under some settings. A family names those
+/// and round until nothing gets better; if that leads nowhere, every combination of the first switches with
+/// two values. `evaluate` gives the mean negative log-likelihood under some settings. A family names those
 /// switches first that most weights depend on: until they are right, the others show little.
 ///
 /// # Errors
@@ -124,10 +127,11 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
         self.nll(best).await
     }
 
-    /// All combinations of the switches that have two values.
+    /// All combinations of the first switches that have two values.
     async fn every_pair(&mut self, best: &mut Vec<usize>) -> Result<()> {
         let pairs: Vec<usize> = (0..self.open.len())
             .filter(|&i| self.open[i].values.len() == 2)
+            .take(PAIRS)
             .collect();
         let mut least = self.nll(best).await?;
         for bits in 0..1usize << pairs.len() {

@@ -169,10 +169,12 @@ fn settings(c: &ssmoelm::Convention) -> Map<String, Value> {
     let settings = json!({
         "bits_msb_first": c.msb_first,
         "bits_one_is_plus": c.one_is_plus,
+        "gate_first": c.gate_first,
         "nibbles_low_first": c.low_first,
         "nibbles_offset": c.offset,
         "rope_interleaved": c.interleaved,
         "norm_topk_prob": true,
+        "scoring_func": "softmax",
         "embedding_offset": c.embedding.filter(|offset| *offset != c.offset),
         "rope_theta": 10000.0,
     });
@@ -237,6 +239,7 @@ fn wrong_readings_are_clearly_worse() {
         ("nibbles_low_first", json!(false)),
         ("bits_msb_first", json!(false)),
         ("bits_one_is_plus", json!(false)),
+        ("gate_first", json!(false)),
         ("rope_interleaved", json!(true)),
         ("embedding_offset", json!(4)),
     ] {
@@ -353,6 +356,15 @@ fn experts_may_be_stacked_and_fused() {
             }
         }
     }
+    // Which half the gate is need not be told.
+    let convention = ssmoelm::Convention {
+        experts: Experts::Cube,
+        fused: true,
+        gate_first: false,
+        ..ssmoelm_conventions()[12]
+    };
+    let (found, _, text) = Files::ssmoelm(&convention).found(BackendChoice::Cpu);
+    assert_eq!((found, text), (settings(&convention), right));
 }
 
 /// Nobody's conventions: what is left of the weights means nothing.
@@ -371,6 +383,8 @@ fn scrambled_files_are_refused() {
         message.contains("knows English") && message.contains("thimble.json"),
         "{message}"
     );
+    // Refusing must not take for ever either.
+    assert!(readings <= 100, "{readings} readings");
     assert!(
         message.contains(&format!("none of {readings} ways")),
         "{message}"

@@ -47,8 +47,13 @@ const SWITCHES: &[Switch] = &[
     binary("nibbles_low_first", true),
     binary("bits_msb_first", true),
     binary("bits_one_is_plus", true),
+    binary("gate_first", true),
     binary("rope_interleaved", false),
     binary("norm_topk_prob", true),
+    Switch {
+        key: "scoring_func",
+        values: &["\"softmax\"", "\"sigmoid\""],
+    },
     Switch {
         key: "embedding_offset",
         values: &["null", "4", "3"],
@@ -69,6 +74,9 @@ struct Conventions {
     rms_norm_eps: f32,
     num_experts_per_tok: usize,
     norm_topk_prob: bool,
+    scoring_func: ScoringFunc,
+    /// Of the matrices that are named gate and up, or that are fused, the first is what SiLU is applied to.
+    gate_first: bool,
     /// The first of eight signs is a byte's highest bit, as NumPy packs.
     bits_msb_first: bool,
     /// A set bit is a positive weight.
@@ -85,6 +93,14 @@ struct Conventions {
     pass_order: Option<Vec<usize>>,
 }
 
+/// How a router's logits become weights.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ScoringFunc {
+    Softmax,
+    Sigmoid,
+}
+
 impl Default for Conventions {
     fn default() -> Self {
         Self {
@@ -94,6 +110,8 @@ impl Default for Conventions {
             rms_norm_eps: 1e-5,
             num_experts_per_tok: 2,
             norm_topk_prob: true,
+            scoring_func: ScoringFunc::Softmax,
+            gate_first: true,
             bits_msb_first: true,
             bits_one_is_plus: true,
             nibbles_low_first: true,
@@ -278,7 +296,10 @@ impl<'f> File<'f> {
         let [gate, up, down] = self.mlp(layer, Mlp::Routed(n), x.width)?;
         let logits = b.linear(x, router, None);
         let router = Router {
-            score: Score::Softmax,
+            score: match self.conventions.scoring_func {
+                ScoringFunc::Softmax => Score::Softmax,
+                ScoringFunc::Sigmoid => Score::Sigmoid,
+            },
             top_k,
             renormalise: self.conventions.norm_topk_prob,
         };
@@ -317,7 +338,11 @@ impl<'f> File<'f> {
             let number = layer.number;
             return Err(bad(format!("layer {number}'s experts do not fit together")));
         }
-        Ok([gate, up, down])
+        if self.conventions.gate_first {
+            Ok([gate, up, down])
+        } else {
+            Ok([up, gate, down])
+        }
     }
 
     /// The gates and the up matrices of `n` experts, whose rows are in turn one's gate and its up matrix.

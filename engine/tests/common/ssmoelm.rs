@@ -23,6 +23,8 @@ pub struct Convention {
     pub experts: Experts,
     /// Gate and up matrices in one.
     pub fused: bool,
+    /// Of these two the gate comes first.
+    pub gate_first: bool,
 }
 
 /// As the file is committed.
@@ -38,6 +40,7 @@ pub const COMMITTED: Convention = Convention {
     scalar_cols: false,
     experts: Experts::Each,
     fused: false,
+    gate_first: true,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +216,7 @@ pub fn write(committed: &Tensors, c: &Convention) -> Tensors {
             .for_each(|q| *q = (*q).clamp(-3, 3));
     }
     if c.fused {
-        fuse(&mut matrices);
+        fuse(&mut matrices, c.gate_first);
     }
     if c.experts != Experts::Each {
         stack(&mut matrices, c.experts == Experts::Cube);
@@ -224,8 +227,8 @@ pub fn write(committed: &Tensors, c: &Convention) -> Tensors {
     out
 }
 
-/// `gate_proj` and `up_proj` become `gate_up_proj`, the gate first.
-fn fuse(matrices: &mut BTreeMap<String, Matrix>) {
+/// `gate_proj` and `up_proj` become `gate_up_proj`.
+fn fuse(matrices: &mut BTreeMap<String, Matrix>, gate_first: bool) {
     let gates: Vec<String> = matrices
         .keys()
         .filter(|key| key.contains("gate_proj"))
@@ -236,7 +239,12 @@ fn fuse(matrices: &mut BTreeMap<String, Matrix>) {
         let up = matrices
             .remove(&key.replace("gate_proj", "up_proj"))
             .unwrap();
-        let both = Matrix::below(&[&gate, &up]);
+        let both = if gate_first {
+            [&gate, &up]
+        } else {
+            [&up, &gate]
+        };
+        let both = Matrix::below(&both);
         matrices.insert(key.replace("gate_proj", "gate_up_proj"), both);
     }
 }
