@@ -3,7 +3,7 @@
 
 use crate::{Error, Result, model::Switch, sampler::Sampling, session::Session};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 /// What the readings are judged by: plain words that any English model has seen.
 pub const TEXT: &str = "The sun was going down, and the children were still playing in the garden. \
@@ -14,8 +14,17 @@ the table. When it was dark they came in at last, washed their hands and sat dow
 /// Tokens of [`TEXT`] that are read, at most.
 const TOKENS: usize = 80;
 
+/// A reading that is worse than guessing after so many tokens is given up.
+const GLANCE: usize = 16;
+
 /// A reading must beat guessing among all tokens by this many nats per token.
 const MARGIN: f32 = 2.0;
+
+/// Switches of two values whose combinations are all tried, at most.
+const PAIRS: usize = 5;
+
+/// Nats per token by which an unlikelier value must be better: what lies closer may be chance.
+const TIE: f32 = 0.02;
 
 /// The reading that was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +35,10 @@ pub struct Found {
     pub nll: f32,
 }
 
-/// Searches the settings of the switches that `config` leaves open: one after the other, those with the fewest
-/// values first, until nothing gets better; if that leads nowhere, every combination of the switches with two
-/// values. `evaluate` gives the mean negative log-likelihood under some settings.
+/// Searches the settings of the switches that `config` leaves open: one after the other in their order, round
+/// and round until nothing gets better; if that leads nowhere, every combination of the first switches with
+/// two values. `evaluate` gives the mean negative log-likelihood under some settings. A family names those
+/// switches first that most weights depend on: until they are right, the others show little.
 ///
 /// # Errors
 /// [`Error::NotUnderstood`] when nothing beats `ln(vocab) − 2`, and what `evaluate` fails with.
@@ -38,14 +48,13 @@ pub async fn search(
     vocab: usize,
     evaluate: &mut impl AsyncFnMut(&Map<String, Value>) -> Result<f32>,
 ) -> Result<Option<Found>> {
-    let mut open: Vec<&Switch> = switches
+    let open: Vec<&Switch> = switches
         .iter()
         .filter(|switch| config.get(switch.key).is_none())
         .collect();
     if open.is_empty() {
         return Ok(None);
     }
-    open.sort_by_key(|switch| switch.values.len());
     let needed = (vocab as f32).ln() - MARGIN;
     let mut search = Search {
         open: &open,
@@ -55,8 +64,8 @@ pub async fn search(
     let mut best = vec![0; open.len()];
     let mut nll = search.descend(&mut best).await?;
     if nll >= needed {
-        nll = search.every_pair(&mut best).await?;
-        nll = nll.min(search.descend(&mut best).await?);
+        search.every_pair(&mut best).await?;
+        nll = search.descend(&mut best).await?;
     }
     if nll >= needed {
         return Err(Error::NotUnderstood {
@@ -65,6 +74,7 @@ pub async fn search(
             tried: search.known.len(),
         });
     }
+    let nll = search.settle(&mut best, nll).await?;
     let settings = search.settings(&best);
     Ok(Some(Found { settings, nll }))
 }
@@ -80,28 +90,48 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
     /// Turns one switch at a time, as long as that helps; `best` is where it starts and ends.
     async fn descend(&mut self, best: &mut Vec<usize>) -> Result<f32> {
         let mut least = self.nll(best).await?;
-        loop {
-            let before = least;
-            for (i, switch) in self.open.iter().enumerate() {
-                for value in 0..switch.values.len() {
-                    let mut other = best.clone();
-                    other[i] = value;
-                    let nll = self.nll(&other).await?;
-                    if nll < least {
-                        (*best, least) = (other, nll);
-                    }
+        let mut unturned = 0;
+        for i in (0..self.open.len()).cycle() {
+            if unturned == self.open.len() {
+                break;
+            }
+            let (mut turned, mut turned_nll) = (best.clone(), f32::INFINITY);
+            for value in 0..self.open[i].values.len() {
+                let mut other = best.clone();
+                other[i] = value;
+                let nll = self.nll(&other).await?;
+                if nll < turned_nll {
+                    (turned, turned_nll) = (other, nll);
                 }
             }
-            if least >= before {
-                return Ok(least);
+            if turned_nll < least - TIE {
+                (*best, least, unturned) = (turned, turned_nll, 0);
             }
+            unturned += 1;
         }
+        Ok(least)
     }
 
-    /// All combinations of the switches that have two values.
-    async fn every_pair(&mut self, best: &mut Vec<usize>) -> Result<f32> {
+    /// Turns each switch to its likeliest value that is as good as the best.
+    async fn settle(&mut self, best: &mut Vec<usize>, least: f32) -> Result<f32> {
+        for i in 0..best.len() {
+            for value in 0..best[i] {
+                let mut other = best.clone();
+                other[i] = value;
+                if self.nll(&other).await? <= least + TIE {
+                    *best = other;
+                    break;
+                }
+            }
+        }
+        self.nll(best).await
+    }
+
+    /// All combinations of the first switches that have two values.
+    async fn every_pair(&mut self, best: &mut Vec<usize>) -> Result<()> {
         let pairs: Vec<usize> = (0..self.open.len())
             .filter(|&i| self.open[i].values.len() == 2)
+            .take(PAIRS)
             .collect();
         let mut least = self.nll(best).await?;
         for bits in 0..1usize << pairs.len() {
@@ -114,7 +144,7 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
                 (*best, least) = (other, nll);
             }
         }
-        Ok(least)
+        Ok(())
     }
 
     async fn nll(&mut self, values: &[usize]) -> Result<f32> {
@@ -147,19 +177,40 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
 /// # Errors
 /// What the GPU fails with.
 pub async fn nll(session: &mut Session, tokens: &[u32]) -> Result<f32> {
+    let n = tokens.len() - 1;
+    Ok(sum(session, tokens, 0..n).await? / n as f32)
+}
+
+/// The same, but only of the first few tokens where they are worse than guessed.
+///
+/// # Errors
+/// As [`nll`].
+pub async fn judge(session: &mut Session, tokens: &[u32]) -> Result<f32> {
+    let n = tokens.len() - 1;
+    let few = n.min(GLANCE);
+    let first = sum(session, tokens, 0..few).await?;
+    if first > few as f32 * (session.vocab() as f32).ln() {
+        return Ok(first / few as f32);
+    }
+    let rest = sum(session, tokens, few..n).await?;
+    Ok((first + rest) / n as f32)
+}
+
+/// `Σ −ln p(tokens[i + 1])` over positions `i`, of which those before must have been read.
+async fn sum(session: &mut Session, tokens: &[u32], positions: Range<usize>) -> Result<f32> {
     let seen = vec![0; session.vocab().div_ceil(32)];
     session.forget();
     let backend = session.backend();
     backend.begin(&Sampling::greedy(), &seen);
     let mut total = 0.0;
-    for (pos, pair) in tokens.windows(2).enumerate() {
-        backend.prefill(pos, &pair[..1], true)?;
+    for pos in positions {
+        backend.prefill(pos, &tokens[pos..pos + 1], true)?;
         let logits = backend.logits().await?;
         backend.discard();
-        total -= log_probability(&logits, pair[1] as usize);
+        total -= log_probability(&logits, tokens[pos + 1] as usize);
         crate::platform::yield_now().await;
     }
-    Ok(total / (tokens.len() - 1) as f32)
+    Ok(total)
 }
 
 /// The tokens that [`search`] judges by.
@@ -240,6 +291,22 @@ mod tests {
         };
         let (found, _) = find(json!({}), nll);
         assert_eq!(found.unwrap().unwrap().nll, 3.0);
+    }
+
+    /// Hardly better is not better, wherever the search came from.
+    #[test]
+    fn ties_go_to_the_likeliest() {
+        let nll = |s: &Map<String, Value>| {
+            let c = if s["c"] == json!(false) { 0.0 } else { 2.0 };
+            // As long as `c` is wrong, `a` seems to matter.
+            let a = if s["a"] == json!(true) { 0.01 + c } else { 0.0 };
+            3.0 + a + c
+        };
+        let (found, _) = find(json!({}), nll);
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.settings["a"], json!(true));
+        assert_eq!(found.settings["c"], json!(false));
+        assert_eq!(found.nll, nll(&found.settings));
     }
 
     #[test]

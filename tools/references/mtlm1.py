@@ -100,6 +100,10 @@ def shapes(spec):
 def write_tokenizer(folder):
     """Mistral-7B-v0.1's kind of tokenizer, which has no chat template; its model_max_length is no 64-bit integer."""
     (folder / "tokenizer.json").write_text(vocabularies.mistral() + "\n")
+    write_tokenizer_config(folder)
+
+
+def write_tokenizer_config(folder):
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     write_json(folder / "special_tokens_map.json", special)
     write_json(folder / "tokenizer_config.json", {

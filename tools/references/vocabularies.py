@@ -25,21 +25,21 @@ def metis():
     return tokenizer
 
 
-def ssmoelm():
+def ssmoelm(**text):
     """BPE with byte fallback and no unknown token, split at blanks that become ▁; the card's special tokens."""
     special = ["<bos>", "<eos>", "<pad>", "<|system|>", "<|user|>", "<|assistant|>", "<|eot|>"]
-    tokenizer = byte_fallback(special, unk_token=None)
+    tokenizer = byte_fallback(special, unk_token=None, **text)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
     return tokenizer
 
 
-def byte_fallback(special, unk_token):
-    """Ids: the special tokens, <0x00> to <0xFF>, ten characters, and what merging them gives."""
+def byte_fallback(special, unk_token, text=SENTENCES, size=VOCAB_SIZE, alphabet=10):
+    """Ids: the special tokens, <0x00> to <0xFF>, so many characters, and what merging them gives."""
     reserved = special + [f"<0x{byte:02X}>" for byte in range(256)]
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
-    trained.train_from_iterator(SENTENCES, trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE, special_tokens=reserved, limit_alphabet=10, show_progress=False,
+    trained.train_from_iterator(text, trainers.BpeTrainer(
+        vocab_size=size, special_tokens=reserved, limit_alphabet=alphabet, show_progress=False,
     ))
     model = json.loads(trained.to_str())["model"]
     tokenizer = Tokenizer(models.BPE(
@@ -50,14 +50,14 @@ def byte_fallback(special, unk_token):
     tokenizer.decoder = decoders.Sequence([
         decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1),
     ])
-    assert tokenizer.get_vocab_size() == VOCAB_SIZE and tokenizer.token_to_id(special[-1]) == len(special) - 1
+    assert tokenizer.get_vocab_size() == size and tokenizer.token_to_id(special[-1]) == len(special) - 1
     return tokenizer
 
 
-def mistral():
+def mistral(**text):
     """tokenizer.json as text, like Mistral-7B-v0.1's: blanks become ▁ in the normaliser, <s> is prepended, and
     merges are strings of two pieces with a blank between."""
-    tokenizer = byte_fallback(["<unk>", "<s>", "</s>"], unk_token="<unk>")
+    tokenizer = byte_fallback(["<unk>", "<s>", "</s>"], unk_token="<unk>", **text)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)],

@@ -305,7 +305,8 @@ fn ssmoelm() -> Model {
         config: Value::Null,
         sidecar: json!({
             "bits_msb_first": true, "bits_one_is_plus": true, "nibbles_low_first": true, "nibbles_offset": 8,
-            "embedding_offset": null, "rope_interleaved": false, "rope_theta": 10000.0, "norm_topk_prob": true
+            "embedding_offset": null, "rope_interleaved": false, "rope_theta": 10000.0, "norm_topk_prob": true,
+            "scoring_func": "softmax", "gate_first": true
         }),
         vocab: 8192,
         special: &[

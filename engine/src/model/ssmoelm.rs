@@ -4,6 +4,8 @@
 //! from its place in the tree of names: quantised or not, in a layer or not, and a few usual words. What no
 //! shape tells is a switch ([`Conventions`]).
 
+mod names;
+
 use super::{
     Arch, Switch, bad, binary,
     blocks::{self, Experts},
@@ -17,6 +19,7 @@ use crate::{
         slab::{Codes, Slab},
     },
 };
+use names::{Layer, Matrix, Mlp, Role, layer_of, role_of};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,15 +38,21 @@ pub const ARCH: Arch = Arch {
     ..Arch::NONE
 };
 
+/// Those first that most weights depend on.
 const SWITCHES: &[Switch] = &[
-    binary("bits_msb_first", true),
-    binary("bits_one_is_plus", true),
-    binary("nibbles_low_first", true),
-    binary("rope_interleaved", false),
-    binary("norm_topk_prob", true),
     Switch {
         key: "nibbles_offset",
         values: &["8", "7", "0"],
+    },
+    binary("nibbles_low_first", true),
+    binary("bits_msb_first", true),
+    binary("bits_one_is_plus", true),
+    binary("gate_first", true),
+    binary("rope_interleaved", false),
+    binary("norm_topk_prob", true),
+    Switch {
+        key: "scoring_func",
+        values: &["\"softmax\"", "\"sigmoid\""],
     },
     Switch {
         key: "embedding_offset",
@@ -65,6 +74,9 @@ struct Conventions {
     rms_norm_eps: f32,
     num_experts_per_tok: usize,
     norm_topk_prob: bool,
+    scoring_func: ScoringFunc,
+    /// Of the matrices that are named gate and up, or that are fused, the first is what SiLU is applied to.
+    gate_first: bool,
     /// The first of eight signs is a byte's highest bit, as NumPy packs.
     bits_msb_first: bool,
     /// A set bit is a positive weight.
@@ -81,6 +93,14 @@ struct Conventions {
     pass_order: Option<Vec<usize>>,
 }
 
+/// How a router's logits become weights.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ScoringFunc {
+    Softmax,
+    Sigmoid,
+}
+
 impl Default for Conventions {
     fn default() -> Self {
         Self {
@@ -90,6 +110,8 @@ impl Default for Conventions {
             rms_norm_eps: 1e-5,
             num_experts_per_tok: 2,
             norm_topk_prob: true,
+            scoring_func: ScoringFunc::Softmax,
+            gate_first: true,
             bits_msb_first: true,
             bits_one_is_plus: true,
             nibbles_low_first: true,
@@ -136,48 +158,6 @@ struct File<'f> {
     embedding: String,
     final_norm: Option<String>,
     layers: BTreeMap<usize, Layer>,
-}
-
-/// A layer's tensors; the number only serves messages.
-struct Layer {
-    number: usize,
-    tensors: BTreeMap<Role, String>,
-}
-
-/// What a tensor of a layer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Role {
-    AttentionNorm,
-    MlpNorm,
-    Query,
-    Key,
-    Value,
-    Output,
-    Router,
-    /// Of the expert of this number; of all of them below one another where there is no number.
-    Expert(Option<usize>, Matrix),
-    Shared(Matrix),
-}
-
-/// A matrix of a gated MLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Matrix {
-    Gate,
-    Up,
-    Down,
-}
-
-impl Layer {
-    fn get(&self, role: Role) -> Result<&str> {
-        self.find(role).ok_or_else(|| Error::MissingWeight {
-            name: format!("{role:?} of layer {}", self.number),
-            file: "the model file".into(),
-        })
-    }
-
-    fn find(&self, role: Role) -> Option<&str> {
-        self.tensors.get(&role).map(String::as_str)
-    }
 }
 
 impl<'f> File<'f> {
@@ -265,7 +245,7 @@ impl<'f> File<'f> {
     }
 
     fn linear(&self, b: &mut Builder, x: Act, key: &str) -> Result<Act> {
-        let w = self.matrix([key], x.width)?;
+        let w = self.weights.join(self.slabs([key], x.width)?)?;
         Ok(b.linear(x, w, None))
     }
 
@@ -313,26 +293,13 @@ impl<'f> File<'f> {
         if !(1..=n).contains(&top_k) {
             return Err(bad(format!("{top_k} of {n} experts cannot be chosen")));
         }
-        let all = |matrix| -> Result<Vec<&str>> {
-            match layer.find(Role::Expert(None, matrix)) {
-                Some(stacked) => Ok(vec![stacked]),
-                None => (0..n)
-                    .map(|i| layer.get(Role::Expert(Some(i), matrix)))
-                    .collect(),
-            }
-        };
-        let gate = self.matrix(all(Matrix::Gate)?, x.width)?;
-        let up = self.matrix(all(Matrix::Up)?, x.width)?;
-        let down = self.matrix(all(Matrix::Down)?, gate.rows / n)?;
-        if gate.rows != up.rows || down.rows != n * x.width {
-            return Err(bad(format!(
-                "layer {}'s experts do not fit together",
-                layer.number
-            )));
-        }
+        let [gate, up, down] = self.mlp(layer, Mlp::Routed(n), x.width)?;
         let logits = b.linear(x, router, None);
         let router = Router {
-            score: Score::Softmax,
+            score: match self.conventions.scoring_func {
+                ScoringFunc::Softmax => Score::Softmax,
+                ScoringFunc::Sigmoid => Score::Sigmoid,
+            },
             top_k,
             renormalise: self.conventions.norm_topk_prob,
         };
@@ -347,38 +314,74 @@ impl<'f> File<'f> {
     }
 
     fn shared(&self, b: &mut Builder, x: Act, layer: &Layer) -> Result<Act> {
-        let gate = self.linear(b, x, layer.get(Role::Shared(Matrix::Gate))?)?;
-        let up = self.linear(b, x, layer.get(Role::Shared(Matrix::Up))?)?;
-        if gate.width != up.width {
-            return Err(bad(format!(
-                "layer {}'s shared expert does not fit together",
-                layer.number
-            )));
-        }
+        let [gate, up, down] = self.mlp(layer, Mlp::Shared, x.width)?;
+        let gate = b.linear(x, gate, None);
+        let up = b.linear(x, up, None);
         let h = b.activate(gate, Some(up), Function::Silu);
-        let y = self.linear(b, h, layer.get(Role::Shared(Matrix::Down))?)?;
-        if y.width != x.width {
-            return Err(bad(format!(
-                "layer {}'s shared expert ends in another width",
-                layer.number
-            )));
-        }
-        Ok(y)
+        Ok(b.linear(h, down, None))
     }
 
-    /// One weight of quantised tensors below one another, `cols` wide.
-    fn matrix<'k>(&self, keys: impl IntoIterator<Item = &'k str>, cols: usize) -> Result<Weight> {
+    /// Gate `[n · hidden, d]`, up `[n · hidden, d]` and down `[n · d, hidden]` of one MLP or `n` experts.
+    fn mlp(&self, layer: &Layer, mlp: Mlp, d: usize) -> Result<[Weight; 3]> {
+        let n = mlp.count();
+        let slabs = |matrix, cols| self.slabs(layer.matrices(mlp, matrix)?, cols);
+        let [gate, up] = if layer.is_fused(mlp) {
+            self.halves(slabs(Matrix::GateUp, d)?, n)?
+        } else {
+            [
+                self.weights.join(slabs(Matrix::Gate, d)?)?,
+                self.weights.join(slabs(Matrix::Up, d)?)?,
+            ]
+        };
+        let down = self.weights.join(slabs(Matrix::Down, gate.rows / n)?)?;
+        if gate.rows != up.rows || !gate.rows.is_multiple_of(n) || down.rows != n * d {
+            let number = layer.number;
+            return Err(bad(format!("layer {number}'s experts do not fit together")));
+        }
+        if self.conventions.gate_first {
+            Ok([gate, up, down])
+        } else {
+            Ok([up, gate, down])
+        }
+    }
+
+    /// The gates and the up matrices of `n` experts, whose rows are in turn one's gate and its up matrix.
+    fn halves(&self, both: Vec<Slab<'f>>, n: usize) -> Result<[Weight; 2]> {
+        let rows: usize = both.iter().map(|slab| slab.shape().0).sum();
+        let hidden = rows / (2 * n);
+        if hidden == 0 || both.iter().any(|slab| slab.shape().0 % (2 * hidden) != 0) {
+            return Err(bad(format!(
+                "{rows} rows are not the gates and up matrices of {n} experts"
+            )));
+        }
+        let half = |i: usize| {
+            let cut = |slab: &Slab<'f>| {
+                let starts = (i * hidden..slab.shape().0).step_by(2 * hidden);
+                let pieces = starts.map(|start| slab.rows(start..start + hidden));
+                pieces.collect::<Vec<_>>()
+            };
+            self.weights.join(both.iter().flat_map(cut))
+        };
+        Ok([half(0)?, half(1)?])
+    }
+
+    /// Quantised tensors that are `cols` wide.
+    fn slabs<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k str>,
+        cols: usize,
+    ) -> Result<Vec<Slab<'f>>> {
         let slabs = keys
             .into_iter()
             .map(|key| self.packed(key, self.conventions.nibbles_offset));
         let slabs = slabs.collect::<Result<Vec<_>>>()?;
-        if let Some(other) = slabs.iter().find(|slab| slab.shape().1 != cols) {
-            return Err(bad(format!(
+        match slabs.iter().find(|slab| slab.shape().1 != cols) {
+            None => Ok(slabs),
+            Some(other) => Err(bad(format!(
                 "a weight of {:?} stands where rows of {cols} are needed",
                 other.shape()
-            )));
+            ))),
         }
-        self.weights.join(slabs)
     }
 
     /// A quantised tensor: `key__bin` or `key__int4`, and `key__scale`.
@@ -419,55 +422,5 @@ impl<'f> File<'f> {
             )));
         }
         Ok(quants.reshaped(rows).scaled(&scales, *codes))
-    }
-}
-
-/// The number of the layer that a name lies in, and the words after it.
-fn layer_of(name: &str) -> Option<(usize, Vec<String>)> {
-    let words: Vec<&str> = name.split('.').collect();
-    let at = words
-        .iter()
-        .position(|word| word.parse::<usize>().is_ok())?;
-    let number = words[at].parse().ok()?;
-    let path = words[at + 1..]
-        .iter()
-        .filter(|word| **word != "weight")
-        .map(|word| word.to_lowercase());
-    Some((number, path.collect()))
-}
-
-fn role_of(path: &[String], is_packed: bool, n_dims: usize) -> Option<Role> {
-    let all = path.join(".");
-    if !is_packed {
-        let second = [
-            "ffn", "mlp", "moe", "post", "norm2", "norm_2", "ln2", "ln_2",
-        ];
-        return Some(match n_dims {
-            1 if second.iter().any(|word| all.contains(word)) => Role::MlpNorm,
-            1 => Role::AttentionNorm,
-            _ => Role::Router,
-        });
-    }
-    let last = path.last()?.trim_end_matches("_proj");
-    let matrix = match last {
-        "gate" | "w1" => Some(Matrix::Gate),
-        "up" | "w3" => Some(Matrix::Up),
-        "down" | "w2" => Some(Matrix::Down),
-        _ => None,
-    };
-    if let Some(matrix) = matrix {
-        let number = path.iter().find_map(|word| word.parse().ok());
-        return Some(if all.contains("shared") {
-            Role::Shared(matrix)
-        } else {
-            Role::Expert(number, matrix)
-        });
-    }
-    match last {
-        "q" | "wq" | "query" => Some(Role::Query),
-        "k" | "wk" | "key" => Some(Role::Key),
-        "v" | "wv" | "value" => Some(Role::Value),
-        "o" | "wo" | "out" | "output" => Some(Role::Output),
-        _ => None,
     }
 }
