@@ -3,6 +3,10 @@
 //! `n` is the number of tokens in this [`Step`]; `d` the model's width. All values are f32, row-major.
 //! Handles are `Copy` and carry their sizes, so a backend needs nothing but the op.
 
+mod metric;
+
+pub use metric::{Balls, Map, Metric, Parameter, Similarity};
+
 /// What changes between two runs of a program, and nothing else.
 /// Mirrors `Step` in shaders/step.wgsl.
 #[repr(C)]
@@ -156,7 +160,7 @@ pub enum Op {
         cache: Cache,
     },
     /// Causal attention of `n` queries over positions `0 ..= pos + i`:
-    /// `y = softmax(scale · q·kᵀ) · v` per head.
+    /// `y = softmax(scores(q, k)) · v` per head.
     Attention {
         /// `[n, n_heads · head_dim]`
         q: Act,
@@ -166,8 +170,8 @@ pub enum Op {
         v: Cache,
         /// How heads share a row.
         heads: Heads,
-        /// Factor of the score, usually `1 / sqrt(head_dim)`.
-        scale: f32,
+        /// How a key scores.
+        metric: Metric,
         /// `[n, n_heads · head_dim]`
         y: Act,
     },

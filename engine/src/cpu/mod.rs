@@ -9,6 +9,7 @@ mod embed;
 mod expert_linear;
 mod last;
 mod linear;
+mod map;
 mod rms_norm;
 mod rope;
 mod route;
@@ -257,18 +258,12 @@ impl CpuBackend {
                 k,
                 v,
                 heads,
-                scale,
+                metric,
                 ..
             } => {
-                attention::run(
-                    x(*q),
-                    &self.caches[k.id],
-                    &self.caches[v.id],
-                    *heads,
-                    *scale,
-                    step.pos,
-                    y,
-                );
+                let scorer = attention::Scorer::new(*metric, heads.n_heads, w);
+                let (k, v) = (&self.caches[k.id], &self.caches[v.id]);
+                attention::run(x(*q), k, v, *heads, &scorer, step.pos, y);
             }
             Op::Activate {
                 x: input,

@@ -302,8 +302,8 @@ fn count_readers(program: &Program) -> Vec<usize> {
 fn count_weight_uses(program: &Program) -> Vec<usize> {
     let mut uses = Vec::new();
     for op in &program.ops {
-        let (matrix, vector) = weights_of(op);
-        for w in matrix.into_iter().chain(vector) {
+        let (matrix, vectors) = weights_of(op);
+        for w in matrix.into_iter().chain(vectors) {
             if uses.len() <= w.id {
                 uses.resize(w.id + 1, 0);
             }
@@ -313,14 +313,14 @@ fn count_weight_uses(program: &Program) -> Vec<usize> {
     uses
 }
 
-/// The matrix and the vector (norm weight, bias) that an op uses.
-pub fn weights_of(op: &Op) -> (Option<Weight>, Option<Weight>) {
+/// The matrix and the vectors (norm weight, bias, parameters) that an op uses.
+pub fn weights_of(op: &Op) -> (Option<Weight>, Vec<Weight>) {
     match *op {
-        Op::Embed { w, .. } => (Some(w), None),
-        Op::Linear { w, bias, .. } => (Some(w), bias),
-        Op::RmsNorm { w, .. } => (None, w),
-        Op::ExpertLinear { w, .. } => (Some(w), None),
-        Op::Route { bias, .. } => (None, bias),
-        _ => (None, None),
+        Op::Embed { w, .. } | Op::ExpertLinear { w, .. } => (Some(w), vec![]),
+        Op::Linear { w, bias, .. } => (Some(w), bias.into_iter().collect()),
+        Op::RmsNorm { w, .. } => (None, w.into_iter().collect()),
+        Op::Route { bias, .. } => (None, bias.into_iter().collect()),
+        Op::Attention { metric, .. } => (None, metric.weights().collect()),
+        _ => (None, vec![]),
     }
 }

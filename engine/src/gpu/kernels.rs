@@ -4,12 +4,10 @@ use super::call::{Binding, Blocks, Call, Kernel, bindings, kernel, read, write};
 use super::fuse::Node;
 use super::plan::{Buf, Part, Plan, Target};
 use crate::formats::Format;
-use crate::op::{Act, Function, Heads, Op, Pairing, Rotary, Weight};
+use crate::op::{Act, Function, Op, Pairing, Rotary, Weight};
 
 /// Invocations per workgroup where nothing is shared among them.
-const WG: usize = 64;
-/// Keys that attention looks at at a time.
-const TILE: usize = 128;
+pub(super) const WG: usize = 64;
 
 /// Turns nodes into calls, for one phase.
 pub(super) struct Emitter<'a> {
@@ -93,11 +91,11 @@ impl Emitter<'_> {
                 k,
                 v,
                 heads,
-                scale,
+                metric,
                 y,
             } => {
                 let reads = [self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)];
-                vec![self.attention(&reads, *heads, *scale, self.slot(*y))]
+                vec![self.attention(&reads, *heads, metric, self.slot(*y))]
             }
             Op::Activate { x, up, function, y } => {
                 let factor = factor_file(up.is_some());
@@ -244,23 +242,6 @@ impl Emitter<'_> {
             &[self.slot(x), self.turns(rotary)],
             &[self.slot(y)],
         )
-    }
-
-    fn attention(&self, reads: &[Buf; 3], heads: Heads, scale: f32, y: Buf) -> Call {
-        let constants = vec![
-            ("WG", WG as f64),
-            ("TILE", TILE as f64),
-            ("N_HEADS", heads.n_heads as f64),
-            ("N_KV_HEADS", heads.n_kv_heads as f64),
-            ("HEAD_DIM", heads.head_dim as f64),
-            ("SCALE", f64::from(scale)),
-        ];
-        Call {
-            kernel: kernel(&["step", "attention"], constants),
-            bindings: bindings(reads, &[y]),
-            groups: heads.n_heads as u32,
-            blocks: self.blocks(1),
-        }
     }
 
     /// A kernel that takes `WIDTH` and gives each column of a row to an invocation.

@@ -315,7 +315,7 @@ fn place_weights(
 fn vectors(program: &Program, n_weights: usize) -> Vec<bool> {
     let mut vectors = vec![false; n_weights];
     for op in &program.ops {
-        if let (_, Some(w)) = weights_of(op) {
+        for w in weights_of(op).1 {
             vectors[w.id] = true;
         }
     }

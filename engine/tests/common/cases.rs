@@ -18,7 +18,7 @@ pub struct Case {
 
 const BOUND: f64 = 1e-11;
 
-fn case(name: String, build: impl FnOnce(&mut Net) -> Act) -> Case {
+pub fn case(name: String, build: impl FnOnce(&mut Net) -> Act) -> Case {
     let mut net = Net::new();
     let y = build(&mut net);
     Case {
@@ -41,6 +41,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(route());
     cases.extend(expert_linear());
     cases.extend(combine());
+    cases.extend(super::metric_cases::all());
     cases
 }
 
@@ -88,7 +89,7 @@ fn embed() -> Vec<Case> {
 
 pub fn rms_norm() -> Vec<Case> {
     let widths = [1, 13, 64, 576, 1031];
-    let norm = |(d, weighted)| {
+    let norm = |(d, weighted): (usize, bool)| {
         case(format!("rms_norm {d}, weighted: {weighted}"), |net| {
             let x = net.input(d);
             let w = weighted.then(|| net.weight(1, d, Format::F32));
