@@ -14,18 +14,17 @@ pub fn unpack(row: Row<'_>, out: &mut [f32]) {
     }
 }
 
-/// `Σ w·x = d·(2·Σ_{bit set} x − Σ x)`.
-pub fn dot(row: Row<'_>, x: &[f32], group_sums: &[f32]) -> f32 {
-    let mut set = [0.0; LANES];
+/// `Σ w·x = d·Σ ±x`.
+pub fn dot(row: Row<'_>, x: &[f32]) -> f32 {
+    let mut sum = [0.0; LANES];
     for (byte, x) in row.quants.iter().zip(x.as_chunks::<LANES>().0) {
         for lane in 0..LANES {
-            // All ones where the bit is set: selects x without a branch.
-            let mask = 0u32.wrapping_sub(u32::from(byte >> lane & 1));
-            set[lane] += f32::from_bits(x[lane].to_bits() & mask);
+            // A float's highest bit is its sign: turned where the weight's bit is not set.
+            let sign = u32::from(!byte >> lane & 1) << 31;
+            sum[lane] += f32::from_bits(x[lane].to_bits() ^ sign);
         }
     }
-    let all: f32 = group_sums.iter().sum();
-    scale(row) * (2.0 * set.iter().sum::<f32>() - all)
+    scale(row) * sum.iter().sum::<f32>()
 }
 
 fn scale(row: Row<'_>) -> f32 {

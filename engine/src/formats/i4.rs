@@ -19,20 +19,19 @@ pub fn unpack(row: Row<'_>, out: &mut [f32]) {
     }
 }
 
-/// `Σ w·x = d·(Σ q·x − 8·Σ x)`.
-pub fn dot(row: Row<'_>, x: &[f32], group_sums: &[f32]) -> f32 {
+/// `Σ w·x = d·Σ (q − 8)·x`.
+pub fn dot(row: Row<'_>, x: &[f32]) -> f32 {
     let mut sum = [0.0; LANES];
     for (q, x) in groups(row).zip(x.as_chunks::<GROUP>().0) {
         for i in (0..HALF).step_by(LANES) {
             for lane in 0..LANES {
                 let q = q[i + lane];
-                sum[lane] += f32::from(q & 15) * x[i + lane];
-                sum[lane] += f32::from(q >> 4) * x[HALF + i + lane];
+                sum[lane] += (f32::from(q & 15) - OFFSET) * x[i + lane];
+                sum[lane] += (f32::from(q >> 4) - OFFSET) * x[HALF + i + lane];
             }
         }
     }
-    let all: f32 = group_sums.iter().sum();
-    scale(row) * (sum.iter().sum::<f32>() - OFFSET * all)
+    scale(row) * sum.iter().sum::<f32>()
 }
 
 fn groups(row: Row<'_>) -> impl Iterator<Item = &[u8; HALF]> {

@@ -106,8 +106,8 @@ impl Format {
         match self {
             Format::Q8 => q8::dot(row, x),
             Format::Q4 => q4::dot(row, x, group_sums),
-            Format::I4 => i4::dot(row, x, group_sums),
-            Format::B1 => b1::dot(row, x, group_sums),
+            Format::I4 => i4::dot(row, x),
+            Format::B1 => b1::dot(row, x),
             Format::F32 | Format::F16 | Format::Bf16 => {
                 self.unpack(row, buffer);
                 dot(buffer, x)
