@@ -110,6 +110,7 @@ impl Builder {
         self.push(Op::Rope {
             x,
             rotary: rotary.clone(),
+            phases: None,
             y,
         });
         y

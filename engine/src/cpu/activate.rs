@@ -8,6 +8,7 @@ pub fn run(x: &[f32], up: Option<&[f32]>, function: Function, y: &mut [f32]) {
         Function::Silu => y.iter_mut().zip(x).for_each(|(y, x)| *y = silu(*x)),
         Function::Gelu => y.iter_mut().zip(x).for_each(|(y, x)| *y = gelu(*x)),
         Function::Relu => y.iter_mut().zip(x).for_each(|(y, x)| *y = x.max(0.0)),
+        Function::Sigmoid => y.iter_mut().zip(x).for_each(|(y, x)| *y = sigmoid(*x)),
         Function::ReluSquared => {
             let square = |x: f32| x * x;
             y.iter_mut()
@@ -21,7 +22,12 @@ pub fn run(x: &[f32], up: Option<&[f32]>, function: Function, y: &mut [f32]) {
 }
 
 fn silu(x: f32) -> f32 {
-    x / (1.0 + (-x).exp())
+    x * sigmoid(x)
+}
+
+/// `1 / (1 + exp(−x))`
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 fn gelu(x: f32) -> f32 {

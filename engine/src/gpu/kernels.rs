@@ -44,11 +44,12 @@ impl Emitter<'_> {
                     ("K_WIDTH", k.width as f64),
                     ("V_WIDTH", v.width as f64),
                 ]);
-                let kernel = kernel(&["step", "rotary", "fused/rope_store"], constants);
+                let files = ["step", "phases/none", "rotary", "fused/rope_store"];
+                let kernel = kernel(&files, constants);
                 vec![self.per_element(
                     kernel,
                     x.width,
-                    [self.slot(*x), self.turns(rotary)].as_slice(),
+                    [self.slot(*x), self.turns(&rotary.frequencies)].as_slice(),
                     &[self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)],
                 )]
             }
@@ -81,7 +82,19 @@ impl Emitter<'_> {
                 bias: Some(bias),
                 y,
             } => self.linear(*x, *w, "epilogue/bias", Some(Buf::Vector(bias.id)), *y),
-            Op::Rope { x, rotary, y } => vec![self.rope(*x, rotary, *y)],
+            Op::Rope {
+                x,
+                rotary,
+                phases,
+                y,
+            } => vec![self.rope(*x, rotary, *phases, *y)],
+            Op::LayerNorm { .. }
+            | Op::Fourier { .. }
+            | Op::Conv { .. }
+            | Op::Scale { .. }
+            | Op::Gate { .. }
+            | Op::PathWeights { .. }
+            | Op::Blend { .. } => vec![self.mixing(op)],
             Op::Store { x, cache } => {
                 let reads = [self.slot(*x)];
                 vec![self.per_column(&["step", "store"], x.width, &reads, Buf::Cache(cache.id))]
@@ -217,9 +230,14 @@ impl Emitter<'_> {
         calls
     }
 
-    fn rms_norm(&self, x: Act, w: Option<Weight>, eps: f32, y: Act) -> Call {
+    /// The file and constants of a reduction over a whole workgroup.
+    pub(super) fn row_reduce(&self) -> (&'static str, Vec<(&'static str, f64)>) {
         let wg = if self.target.lanes == 1 { WG } else { 2 * WG };
-        let (reduce, mut constants) = self.reduce(wg, wg);
+        self.reduce(wg, wg)
+    }
+
+    fn rms_norm(&self, x: Act, w: Option<Weight>, eps: f32, y: Act) -> Call {
+        let (reduce, mut constants) = self.row_reduce();
         constants.extend([("WIDTH", x.width as f64), ("EPS", f64::from(eps))]);
         let mut bindings = vec![read(1, self.slot(x)), write(3, self.slot(y))];
         bindings.extend(w.map(|w| read(2, Buf::Vector(w.id))));
@@ -232,20 +250,30 @@ impl Emitter<'_> {
         }
     }
 
-    fn rope(&self, x: Act, rotary: &Rotary, y: Act) -> Call {
+    fn rope(&self, x: Act, rotary: &Rotary, phases: Option<Act>, y: Act) -> Call {
         let mut constants = rotary_constants(rotary);
         constants.extend([("WG", WG as f64), ("WIDTH", x.width as f64)]);
-        let kernel = kernel(&["step", "rotary", "rope"], constants);
-        self.per_element(
-            kernel,
-            x.width,
-            &[self.slot(x), self.turns(rotary)],
-            &[self.slot(y)],
-        )
+        let shift = if phases.is_some() {
+            "phases/given"
+        } else {
+            "phases/none"
+        };
+        let kernel = kernel(&["step", shift, "rotary", "rope"], constants);
+        let reads = [self.slot(x), self.turns(&rotary.frequencies)];
+        let mut call = self.per_element(kernel, x.width, &reads, &[self.slot(y)]);
+        call.bindings
+            .extend(phases.map(|phases| read(4, self.slot(phases))));
+        call
     }
 
     /// A kernel that takes `WIDTH` and gives each column of a row to an invocation.
-    fn per_column(&self, files: &[&'static str], width: usize, reads: &[Buf], y: Buf) -> Call {
+    pub(super) fn per_column(
+        &self,
+        files: &[&'static str],
+        width: usize,
+        reads: &[Buf],
+        y: Buf,
+    ) -> Call {
         let constants = vec![("WG", WG as f64), ("WIDTH", width as f64)];
         self.per_element(kernel(files, constants), width, reads, &[y])
     }
@@ -298,7 +326,11 @@ impl Emitter<'_> {
         (if lanes == 1 { WG } else { 2 * WG }, lanes)
     }
 
-    fn reduce(&self, wg: usize, lanes: usize) -> (&'static str, Vec<(&'static str, f64)>) {
+    pub(super) fn reduce(
+        &self,
+        wg: usize,
+        lanes: usize,
+    ) -> (&'static str, Vec<(&'static str, f64)>) {
         let mut constants = vec![("WG", wg as f64), ("LANES", lanes as f64)];
         let file = match (lanes, self.target.subgroup) {
             (1, _) => "reduce/none",
@@ -315,9 +347,9 @@ impl Emitter<'_> {
         (!self.single).then_some(Blocks::of_tokens(tokens))
     }
 
-    fn turns(&self, rotary: &Rotary) -> Buf {
-        let found = self.plan.rotaries.iter().position(|r| r == rotary);
-        Buf::Turns(found.expect("every rotation is in the plan"))
+    pub(super) fn turns(&self, frequencies: &[f32]) -> Buf {
+        let found = self.plan.frequencies.iter().position(|f| f == frequencies);
+        Buf::Turns(found.expect("every table is in the plan"))
     }
 }
 
@@ -356,7 +388,7 @@ fn format_files(part: &Part) -> Vec<&'static str> {
     }
 }
 
-fn factor_file(is_given: bool) -> &'static str {
+pub(super) fn factor_file(is_given: bool) -> &'static str {
     if is_given {
         "factor/given"
     } else {
@@ -370,6 +402,7 @@ fn function_file(function: Function) -> &'static str {
         Function::Gelu => "functions/gelu",
         Function::Relu => "functions/relu",
         Function::ReluSquared => "functions/relu_squared",
+        Function::Sigmoid => "functions/sigmoid",
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`device`]: the adapter, its limits, and what becomes of it;
 //! - [`options`]: what a caller may choose;
 //! - [`fuse`]: neighbouring ops that one kernel does better;
-//! - [`plan`], `kernels`, `attention`, `experts` and [`call`]: buffers and calls, worked out without a device,
+//! - [`plan`], `kernels`, `attention`, `mixing`, `experts` and [`call`]: buffers and calls, worked out without a device,
 //!   so that every shader that can be asked for is tested without one;
 //! - [`shaders`]: the files that kernels are made of;
 //! - `schedule`: the plan with real buffers, pipelines and bind groups;
@@ -16,6 +16,7 @@ pub mod device;
 mod experts;
 pub mod fuse;
 mod kernels;
+mod mixing;
 pub mod options;
 pub mod plan;
 mod schedule;

@@ -139,6 +139,7 @@ fn elementwise() -> Vec<Case> {
             Function::Gelu,
             Function::Relu,
             Function::ReluSquared,
+            Function::Sigmoid,
         ] {
             for gated in [false, true] {
                 let name = format!("activate {function:?} {width} gated: {gated}");
