@@ -4,7 +4,7 @@ use super::call::{Binding, Blocks, Call, Kernel, bindings, kernel, read, write};
 use super::fuse::Node;
 use super::plan::{Buf, Part, Plan, Target};
 use crate::formats::Format;
-use crate::op::{Act, Function, Op, Pairing, Rotary, Weight};
+use crate::op::{Act, Function, Op, Weight};
 
 /// Invocations per workgroup where nothing is shared among them.
 pub(super) const WG: usize = 64;
@@ -37,21 +37,7 @@ impl Emitter<'_> {
                 self.linear(*x, weights[0], "epilogue/plain", None, *y)
             }
             Node::RopeStore { x, rotary, q, k, v } => {
-                let mut constants = rotary_constants(rotary);
-                constants.extend([
-                    ("WG", WG as f64),
-                    ("Q_WIDTH", q.width as f64),
-                    ("K_WIDTH", k.width as f64),
-                    ("V_WIDTH", v.width as f64),
-                ]);
-                let files = ["step", "phases/none", "rotary", "fused/rope_store"];
-                let kernel = kernel(&files, constants);
-                vec![self.per_element(
-                    kernel,
-                    x.width,
-                    [self.slot(*x), self.turns(&rotary.frequencies)].as_slice(),
-                    &[self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)],
-                )]
+                vec![self.rope_store(*x, rotary, *q, (*k, *v))]
             }
             Node::Gated {
                 x,
@@ -250,22 +236,6 @@ impl Emitter<'_> {
         }
     }
 
-    fn rope(&self, x: Act, rotary: &Rotary, phases: Option<Act>, y: Act) -> Call {
-        let mut constants = rotary_constants(rotary);
-        constants.extend([("WG", WG as f64), ("WIDTH", x.width as f64)]);
-        let shift = if phases.is_some() {
-            "phases/given"
-        } else {
-            "phases/none"
-        };
-        let kernel = kernel(&["step", shift, "rotary", "rope"], constants);
-        let reads = [self.slot(x), self.turns(&rotary.frequencies)];
-        let mut call = self.per_element(kernel, x.width, &reads, &[self.slot(y)]);
-        call.bindings
-            .extend(phases.map(|phases| read(4, self.slot(phases))));
-        call
-    }
-
     /// A kernel that takes `WIDTH` and gives each column of a row to an invocation.
     pub(super) fn per_column(
         &self,
@@ -278,7 +248,13 @@ impl Emitter<'_> {
         self.per_element(kernel(files, constants), width, reads, &[y])
     }
 
-    fn per_element(&self, kernel: Kernel, width: usize, reads: &[Buf], writes: &[Buf]) -> Call {
+    pub(super) fn per_element(
+        &self,
+        kernel: Kernel,
+        width: usize,
+        reads: &[Buf],
+        writes: &[Buf],
+    ) -> Call {
         Call {
             kernel,
             bindings: bindings(reads, writes),
@@ -346,11 +322,6 @@ impl Emitter<'_> {
     pub(super) fn blocks(&self, tokens: u32) -> Option<Blocks> {
         (!self.single).then_some(Blocks::of_tokens(tokens))
     }
-
-    pub(super) fn turns(&self, frequencies: &[f32]) -> Buf {
-        let found = self.plan.frequencies.iter().position(|f| f == frequencies);
-        Buf::Turns(found.expect("every table is in the plan"))
-    }
 }
 
 /// The draw from `logits`: sets the token that the next step reads.
@@ -404,13 +375,4 @@ fn function_file(function: Function) -> &'static str {
         Function::ReluSquared => "functions/relu_squared",
         Function::Sigmoid => "functions/sigmoid",
     }
-}
-
-fn rotary_constants(rotary: &Rotary) -> Vec<(&'static str, f64)> {
-    let interleaved = rotary.pairing == Pairing::Interleaved;
-    vec![
-        ("HEAD_DIM", rotary.head_dim as f64),
-        ("PAIRS", rotary.frequencies.len() as f64),
-        ("INTERLEAVED", f64::from(u8::from(interleaved))),
-    ]
 }

@@ -7,17 +7,19 @@
 //! a recipe may name more than there is, but loading fails unless it names all that there is.
 
 mod attention;
+mod words;
 
 use super::{bad, blocks};
 use crate::{
     Error, Result,
-    op::{self, Act, Map, Parameter, Weight},
+    op::{Act, Parameter, Weight},
     program::{Builder, Program},
     weights::Scope,
 };
 use attention::Attention;
 use serde::Deserialize;
 use serde_json::Value;
+use words::{FactorMap, Function, filled_in};
 
 /// A forward pass, from the embedding to the head.
 #[derive(Debug, Deserialize)]
@@ -31,7 +33,10 @@ pub struct Recipe {
     layers: String,
     /// What every layer does.
     layer: Vec<Part>,
-    /// What comes between the last layer and the head.
+    /// What comes after the last layer, for every token.
+    #[serde(default)]
+    after: Vec<Part>,
+    /// What comes then, for the last token alone, before the head.
     #[serde(rename = "final")]
     last: Vec<Part>,
     /// Ends of names that the forward pass has no use for.
@@ -89,28 +94,6 @@ struct Factor {
     name: String,
     #[serde(default)]
     map: FactorMap,
-}
-
-/// [`Map`] in a recipe's words.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FactorMap {
-    #[default]
-    Identity,
-    Exp,
-    Softplus,
-    Gate,
-}
-
-/// [`op::Function`] in a recipe's words.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Function {
-    Silu,
-    Gelu,
-    Relu,
-    ReluSquared,
-    Sigmoid,
 }
 
 #[derive(Debug, Deserialize)]
@@ -177,7 +160,7 @@ impl Recipe {
             }
             x = recorder.chain(&self.layer, &layer, x)?;
         }
-        same_width(x, d)?;
+        let x = recorder.chain(&self.after, weights, x)?;
         recorder.is_head = true;
         let x = recorder.b.last(x);
         let x = recorder.chain(&self.last, weights, x)?;
@@ -332,29 +315,6 @@ impl Recorder {
     }
 }
 
-impl Function {
-    fn op(self) -> op::Function {
-        match self {
-            Function::Silu => op::Function::Silu,
-            Function::Gelu => op::Function::Gelu,
-            Function::Relu => op::Function::Relu,
-            Function::ReluSquared => op::Function::ReluSquared,
-            Function::Sigmoid => op::Function::Sigmoid,
-        }
-    }
-}
-
-impl FactorMap {
-    fn op(self) -> Map {
-        match self {
-            FactorMap::Identity => Map::Identity,
-            FactorMap::Exp => Map::Exp,
-            FactorMap::Softplus => Map::Softplus,
-            FactorMap::Gate => Map::Gate,
-        }
-    }
-}
-
 /// A learned vector, where the file has it.
 fn factors(scope: &Scope<'_>, factor: &Factor, n: Option<usize>) -> Result<Option<Parameter>> {
     let w = vector(scope, &factor.name, n)?;
@@ -391,54 +351,10 @@ fn same_width(x: Act, width: usize) -> Result<()> {
     )))
 }
 
-/// The recipe with `"$key"` and `"$key|default"` replaced by config.json's values.
-fn filled_in(recipe: &Value, config: &Value) -> Result<Value> {
-    Ok(match recipe {
-        Value::String(text) => match text.strip_prefix('$') {
-            Some(asked) => asked_for(asked, config)?,
-            None => recipe.clone(),
-        },
-        Value::Array(items) => {
-            let items = items.iter().map(|item| filled_in(item, config));
-            Value::Array(items.collect::<Result<_>>()?)
-        }
-        Value::Object(members) => {
-            let filled = |(key, value): (&String, &Value)| -> Result<_> {
-                Ok((key.clone(), filled_in(value, config)?))
-            };
-            Value::Object(members.iter().map(filled).collect::<Result<_>>()?)
-        }
-        _ => recipe.clone(),
-    })
-}
-
-fn asked_for(asked: &str, config: &Value) -> Result<Value> {
-    let (key, default) = match asked.split_once('|') {
-        Some((key, default)) => (key, Some(default)),
-        None => (asked, None),
-    };
-    match (config.get(key), default) {
-        (Some(value), _) if !value.is_null() => Ok(value.clone()),
-        (_, Some(text)) => {
-            Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())))
-        }
-        (_, None) => Err(bad(format!("its recipe needs the key '{key}'"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn keys_are_filled_in() {
-        let recipe = json!(["$a", {"b": "$b|2.5"}, "$c|l2", "plain", 3]);
-        let filled = filled_in(&recipe, &json!({"a": true, "b": null})).unwrap();
-        assert_eq!(filled, json!([true, {"b": 2.5}, "l2", "plain", 3]));
-        let refusal = filled_in(&json!("$d"), &json!({})).unwrap_err();
-        assert!(refusal.to_string().contains("'d'"), "{refusal}");
-    }
 
     #[test]
     fn a_misspelt_part_is_refused() {
