@@ -146,9 +146,11 @@ impl<F: AsyncFnMut(&Map<String, Value>) -> Result<f32>> Search<'_, F> {
 ///
 /// # Errors
 /// What the GPU fails with.
-pub async fn nll(session: &mut Session, tokens: &[u32], vocab: usize) -> Result<f32> {
+pub async fn nll(session: &mut Session, tokens: &[u32]) -> Result<f32> {
+    let seen = vec![0; session.vocab().div_ceil(32)];
+    session.forget();
     let backend = session.backend();
-    backend.begin(&Sampling::greedy(), &vec![0; vocab.div_ceil(32)]);
+    backend.begin(&Sampling::greedy(), &seen);
     let mut total = 0.0;
     for (pos, pair) in tokens.windows(2).enumerate() {
         backend.prefill(pos, &pair[..1], true)?;

@@ -9,9 +9,10 @@ use crate::{
         chat::ChatTemplate,
         tokenizer::{HfFiles, Tokenizer},
     },
-    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source},
+    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source, torch},
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// A model's headers and small files; the weights themselves are still in theirs.
 pub struct Checkpoint {
@@ -33,8 +34,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens a GGUF file, or the files of a Hugging Face folder (config.json, tokenizer.json, one or more
-    /// *.safetensors, and tokenizer_config.json, generation_config.json, chat_template.jinja,
-    /// model.safetensors.index.json where there are any), in any order. Reads headers and small files only.
+    /// *.safetensors or pytorch_model*.bin, and tokenizer_config.json, generation_config.json,
+    /// chat_template.jinja, *.index.json where there are any), in any order. Reads headers and small files only.
     ///
     /// # Errors
     /// Whatever is wrong with the files, as a sentence.
@@ -44,7 +45,10 @@ impl Checkpoint {
                 "no file was given; choose a .gguf file, or all files of a model's folder".into(),
             ));
         };
-        let is_hf = |source: &Source| is_safetensors(source) || base_name(source) == "config.json";
+        let is_hf = |source: &Source| {
+            let name = base_name(source);
+            is_safetensors(source) || torch::is_torch(name) || name == "config.json"
+        };
         if sources.len() == 1 && !is_hf(first) {
             return open_gguf(sources).await;
         }
@@ -64,6 +68,11 @@ impl Checkpoint {
         let program = (self.arch.build)(&config, &weights.root())?;
         let jobs = weights.finish(self.arch.ignores)?;
         Ok(Recording { program, jobs })
+    }
+
+    /// The tensors as their files hold them.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.iter().map(|(_, tensor)| tensor)
     }
 
     /// What the family's conventions leave open in these files.
@@ -121,6 +130,8 @@ impl Recording {
     }
 }
 
+const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
+
 async fn open_gguf(sources: Vec<Source>) -> Result<Checkpoint> {
     let source = &sources[0];
     let header = gguf::open(source, 0).await?;
@@ -157,24 +168,37 @@ fn gguf_title(metadata: &Metadata, source: &Source) -> String {
 }
 
 async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
-    let files = HfFolder::read(&sources).await?;
     let mut tensors = Vec::new();
     let mut config = json!({});
+    let mut texts = BTreeMap::new();
     for (file, source) in sources
         .iter()
         .enumerate()
         .filter(|(_, s)| is_safetensors(s))
     {
         let header = safetensors::open(source, file).await?;
-        // Some authors keep a few settings here.
         for (key, text) in header.metadata {
-            config[key] = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            if key.contains('.') {
+                // A file of the folder, by `thimble pack`.
+                texts.insert(key, text);
+            } else {
+                // Some authors keep a few settings here.
+                config[key] = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            }
         }
         tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
     }
+    let files = HfFolder::read(&sources, &texts).await?;
     lay_over(&mut config, "config.json", files.config.as_deref())?;
     for sidecar in &files.sidecars {
         lay_over(&mut config, SIDECAR, Some(sidecar))?;
+    }
+    // A folder may hold the same weights twice.
+    if !sources.iter().any(is_safetensors) {
+        for (file, source) in sources.iter().enumerate().filter(|(_, s)| is_torch(s)) {
+            let header = torch::open(source, file).await?;
+            tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
+        }
     }
     let tokenizer = Tokenizer::from_hf(&HfFiles {
         tokenizer: &files.tokenizer,
@@ -234,7 +258,8 @@ struct HfFolder {
 }
 
 impl HfFolder {
-    async fn read(sources: &[Source]) -> Result<Self> {
+    /// Reads the files, those that are missing from the `texts` of a packed file's header.
+    async fn read(sources: &[Source], texts: &BTreeMap<String, String>) -> Result<Self> {
         if let Some(index) = find(sources, "model.safetensors.index.json") {
             let index =
                 safetensors::index("model.safetensors.index.json", &index.read_all().await?)?;
@@ -242,19 +267,28 @@ impl HfFolder {
                 find(sources, &shard).ok_or_else(|| missing(&shard))?;
             }
         } else if !sources.iter().any(is_safetensors) {
-            return Err(missing("model.safetensors"));
+            if let Some(index) = find(sources, TORCH_INDEX) {
+                for shard in torch::index(TORCH_INDEX, &index.read_all().await?)?.shards() {
+                    find(sources, &shard).ok_or_else(|| missing(&shard))?;
+                }
+            } else if !sources.iter().any(is_torch) {
+                return Err(missing("model.safetensors"));
+            }
         }
         let mut sidecars = Vec::new();
+        sidecars.extend(texts.get(SIDECAR).map(|text| text.clone().into_bytes()));
         for source in sources.iter().filter(|s| base_name(s) == SIDECAR).rev() {
             sidecars.push(source.read_all().await?);
         }
         Ok(Self {
-            config: optional(sources, "config.json").await?,
+            config: optional(sources, texts, "config.json").await?,
             sidecars,
-            tokenizer: required(sources, "tokenizer.json").await?,
-            tokenizer_config: optional(sources, "tokenizer_config.json").await?,
-            generation_config: optional(sources, "generation_config.json").await?,
-            chat_template: optional(sources, "chat_template.jinja").await?,
+            tokenizer: optional(sources, texts, "tokenizer.json")
+                .await?
+                .ok_or_else(|| missing("tokenizer.json"))?,
+            tokenizer_config: optional(sources, texts, "tokenizer_config.json").await?,
+            generation_config: optional(sources, texts, "generation_config.json").await?,
+            chat_template: optional(sources, texts, "chat_template.jinja").await?,
         })
     }
 }
@@ -291,7 +325,9 @@ fn weights_file(sources: &[Source]) -> &str {
     sources
         .iter()
         .map(base_name)
-        .find(|name| name.ends_with(".gguf") || name.ends_with(".safetensors"))
+        .find(|name| {
+            name.ends_with(".gguf") || name.ends_with(".safetensors") || torch::is_weights(name)
+        })
         .unwrap_or("the model file")
 }
 
@@ -317,17 +353,14 @@ async fn read_f32(source: &Source, tensor: &Tensor) -> Result<Vec<f32>> {
         .collect())
 }
 
-async fn required(sources: &[Source], name: &str) -> Result<Vec<u8>> {
-    find(sources, name)
-        .ok_or_else(|| missing(name))?
-        .read_all()
-        .await
-}
-
-async fn optional(sources: &[Source], name: &str) -> Result<Option<Vec<u8>>> {
+async fn optional(
+    sources: &[Source],
+    texts: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<Vec<u8>>> {
     match find(sources, name) {
         Some(source) => Ok(Some(source.read_all().await?)),
-        None => Ok(None),
+        None => Ok(texts.get(name).map(|text| text.clone().into_bytes())),
     }
 }
 
@@ -343,6 +376,10 @@ fn find<'s>(sources: &'s [Source], name: &str) -> Option<&'s Source> {
 
 fn is_safetensors(source: &Source) -> bool {
     base_name(source).ends_with(".safetensors")
+}
+
+fn is_torch(source: &Source) -> bool {
+    torch::is_weights(base_name(source))
 }
 
 fn base_name(source: &Source) -> &str {

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    calibrate::Found,
+    calibrate::{self, Found},
     checkpoint::Checkpoint,
     load::{Device, Loader},
     model::Arch,
@@ -234,6 +234,38 @@ impl Engine {
                 "this is a base model without one; it continues a text instead of chatting".into(),
             )),
         }
+    }
+
+    /// How well the model predicts a text that it reads from its beginning, in pieces as long as the context:
+    /// `(tokens predicted, mean negative log-likelihood in nats per token)`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`], [`Error::BadRequest`] for a text of less than two tokens, and what the GPU
+    /// fails with.
+    pub async fn score(
+        &mut self,
+        text: &str,
+        on_progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<(usize, f64)> {
+        let tokens = self.tokenizer.encode(text, false)?;
+        if tokens.len() < 2 {
+            return Err(Error::BadRequest(
+                "a text of two words or more is needed".into(),
+            ));
+        }
+        let (mut total, mut done) = (0.0, 0);
+        for piece in tokens
+            .chunks(self.info.context)
+            .filter(|piece| piece.len() > 1)
+        {
+            let n = piece.len() - 1;
+            total += f64::from(calibrate::nll(&mut self.session, piece).await?) * n as f64;
+            done += n;
+            if on_progress(done, tokens.len()).is_break() {
+                return Err(Error::Stopped);
+            }
+        }
+        Ok((done, total / done as f64))
     }
 
     /// Answers. Text comes through `on_event` as soon as it is sure; a break stops after the token and

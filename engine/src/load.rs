@@ -66,7 +66,7 @@ impl Loader<'_> {
             let recording = self.record(settings)?;
             let backend = self.read(&recording, tokens.len(), Some(reading)).await?;
             let mut session = Session::new(backend, tokens.len(), vocab);
-            calibrate::nll(&mut session, tokens, vocab).await
+            calibrate::nll(&mut session, tokens).await
         };
         calibrate::search(switches, &checkpoint.config, vocab, &mut evaluate).await
     }

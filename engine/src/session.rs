@@ -70,6 +70,16 @@ impl Session {
         self.context
     }
 
+    /// Size of the vocabulary.
+    pub fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    /// Takes the cache for empty: something else is about to be written there.
+    pub fn forget(&mut self) {
+        self.cached.clear();
+    }
+
     /// The backend, for figures and tests.
     pub fn backend(&mut self) -> &mut Backend {
         &mut self.backend

@@ -2,7 +2,7 @@
 //!
 //! Each task installs what it needs first, so a fresh clone needs no other command. Files:
 //! `site` builds, serves and packs the page; `test` runs and counts every test; `model` fetches
-//! the default model; `setup` and `debian` install the tools; `sizes` measures the page;
+//! the default model, `synth` makes random ones; `setup` and `debian` install the tools; `sizes` measures the page;
 //! `count` reads test summaries; `sh` runs commands.
 
 mod count;
@@ -12,6 +12,7 @@ mod setup;
 mod sh;
 mod site;
 mod sizes;
+mod synth;
 mod test;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ usage: cargo xtask <task>
   dist               write the page as a static folder, dist/, for any web server and any sub-path
   ci <part>...       run parts of `test` alone: fmt clippy nextest doc browser dist e2e sizes
   model              fetch the default model into models/cache/
+  synth <family>     write a random checkpoint of a published model's size into models/cache/:
+                     ssmoelm (12 MB), metis (1.8 GB), neo-3 (2.3 GB), mtlm1 (0.8 GB)
   sizes              print the raw, gzip and brotli size of each wasm and JavaScript file in dist/
   setup              install everything that the other tasks need
   help               print this
@@ -64,6 +67,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["ci", parts @ ..] if !parts.is_empty() => return test::run(&test::named(parts)?),
         ["dist"] => site::dist()?,
         ["model"] => model::fetch()?,
+        ["synth", family] => synth::write(family)?,
         ["sizes"] => sizes::print()?,
         ["setup"] => setup::everything()?,
         [] | ["help" | "--help" | "-h"] => println!("{HELP}"),

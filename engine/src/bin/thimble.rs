@@ -2,6 +2,8 @@
 
 #[path = "thimble/inspect.rs"]
 mod inspect;
+#[path = "thimble/pack.rs"]
+mod pack;
 #[path = "thimble/talk.rs"]
 mod talk;
 #[path = "thimble/terminal.rs"]
@@ -27,6 +29,23 @@ enum Command {
     Chat(Chat),
     /// Answer one prompt.
     Run(Run),
+    /// Say how well a model predicts a text: perplexity and bits per byte.
+    Score {
+        #[command(flatten)]
+        model: Model,
+        /// A text file.
+        text: PathBuf,
+    },
+    /// Write a model's folder as one packed file, which opens like any other model.
+    Pack {
+        /// A folder with config.json, tokenizer.json and *.safetensors.
+        from: PathBuf,
+        /// The .safetensors file to write.
+        to: PathBuf,
+        /// 4 or 8 bits; auto goes by the model's size.
+        #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
+        precision: PrecisionName,
+    },
     /// Show what is in a .gguf or .safetensors file, or in a model's folder.
     Inspect {
         /// The file or folder.
@@ -92,6 +111,17 @@ enum PrecisionName {
     Q4,
 }
 
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Auto => Precision::Auto,
+            PrecisionName::Exact => Precision::Exact,
+            PrecisionName::Q8 => Precision::Q8,
+            PrecisionName::Q4 => Precision::Q4,
+        }
+    }
+}
+
 #[derive(Args)]
 struct Answer {
     /// Tokens at most.
@@ -129,12 +159,7 @@ impl Model {
                 BackendName::Gpu => BackendChoice::Gpu,
             },
             context: self.context.map(|n| n as usize),
-            precision: match self.precision {
-                PrecisionName::Auto => Precision::Auto,
-                PrecisionName::Exact => Precision::Exact,
-                PrecisionName::Q8 => Precision::Q8,
-                PrecisionName::Q4 => Precision::Q4,
-            },
+            precision: self.precision.into(),
         }
     }
 }
@@ -219,6 +244,14 @@ fn main() -> ExitCode {
                 &answer.generation(),
             ))
         }
+        Command::Score { model, text } => {
+            pollster::block_on(talk::score(&model.model, &model.options(), &text))
+        }
+        Command::Pack {
+            from,
+            to,
+            precision,
+        } => pollster::block_on(pack::pack(&from, &to, precision.into())),
         Command::Inspect { file } => pollster::block_on(inspect::inspect(&file)),
     };
     match outcome {

@@ -114,6 +114,7 @@ async fn read(
             let scales = source.read(slice(scales)).await?;
             (pack::codes(*codes, stored), scales)
         }
+        Stored::Planes { scales, .. } => (stored, source.read(slice(scales)).await?),
     };
     let n_rows = rows.len();
     assert_eq!(

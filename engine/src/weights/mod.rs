@@ -4,14 +4,20 @@ pub mod gguf;
 pub mod loader;
 pub mod metadata;
 pub mod pack;
+pub mod packed;
 pub mod precision;
 pub mod safetensors;
 pub mod slab;
 pub mod source;
+pub mod torch;
 
 mod reader;
 
-use crate::{Error, Result, formats::WeightInfo, op::Weight};
+use crate::{
+    Error, Result,
+    formats::{Format, GROUP, WeightInfo},
+    op::Weight,
+};
 use slab::{Codes, Slab};
 use std::{
     cell::RefCell,
@@ -36,6 +42,8 @@ pub enum Dtype {
     Q4_1,
     /// Bytes, in which a family's own format packs its codes.
     U8,
+    /// Planes of one of our own formats, by `thimble pack`.
+    Planes(packed::Planes),
 }
 
 impl Dtype {
@@ -50,6 +58,7 @@ impl Dtype {
             Dtype::F32 => (1, 4),
             Dtype::F16 | Dtype::Bf16 => (1, 2),
             Dtype::U8 => (1, 1),
+            Dtype::Planes(planes) => (GROUP, planes.format.row_quants_bytes(GROUP)),
             Dtype::Q8_0 => (32, 34),
             Dtype::Q4_0 => (32, 18),
             Dtype::Q4_1 => (32, 20),
@@ -110,13 +119,22 @@ pub enum Stored {
         /// What a code means.
         codes: Codes,
     },
+    /// `[rows, cols]` in one of our own formats, and the rows' scales elsewhere in the same file.
+    Planes {
+        /// Which.
+        format: Format,
+        /// `[rows, row_scales_bytes]`
+        scales: Range<u64>,
+    },
 }
 
 impl Part {
     /// Bytes to read.
     pub fn n_bytes(&self) -> u64 {
         let scales = match &self.stored {
-            Stored::Scaled { scales, .. } => scales.end - scales.start,
+            Stored::Scaled { scales, .. } | Stored::Planes { scales, .. } => {
+                scales.end - scales.start
+            }
             _ => 0,
         };
         self.range.end - self.range.start + scales

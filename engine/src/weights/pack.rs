@@ -13,8 +13,9 @@ pub fn exact(stored: &Stored) -> Format {
             Dtype::Bf16 => Format::Bf16,
             Dtype::Q8_0 => Format::Q8,
             Dtype::Q4_0 | Dtype::Q4_1 => Format::Q4,
-            Dtype::U8 => unreachable!("bytes are codes"),
+            Dtype::U8 | Dtype::Planes(_) => unreachable!("they are stored in ways of their own"),
         },
+        Stored::Planes { format, .. } => *format,
         Stored::Scaled { codes, .. } => match codes {
             Codes::Bits { .. } => Format::B1,
             Codes::Nibbles { .. } => Format::I4,
@@ -33,7 +34,8 @@ pub fn floats_or_blocks(
         return quantise(dtype, &stored, to, cols);
     }
     match dtype {
-        Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::U8 => (stored, Vec::new()),
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => (stored, Vec::new()),
+        Dtype::U8 | Dtype::Planes(_) => unreachable!("they are stored in ways of their own"),
         Dtype::Q8_0 => split_blocks::<34>(&stored, 2, |_| {}),
         Dtype::Q4_1 => split_blocks::<20>(&stored, 4, |_| {}),
         Dtype::Q4_0 => split_blocks::<18>(&stored, 2, |scales| {

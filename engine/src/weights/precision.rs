@@ -36,7 +36,7 @@ pub fn choose(precision: Precision, program: &Program, jobs: &mut [Job]) {
     let is_matrix = |job: &Job| {
         let floats = job.parts.iter().all(|part| match part.stored {
             Stored::Rows(dtype) | Stored::Columns(dtype) => dtype.is_float(),
-            Stored::Scaled { .. } => false,
+            Stored::Scaled { .. } | Stored::Planes { .. } => false,
         });
         floats && job.info.rows >= FEW_ROWS && job.info.cols.is_multiple_of(GROUP)
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Dtype, Tensor,
+    Dtype, Tensor, packed,
     source::{Source, looks_like},
 };
 use crate::{Error, Result};
@@ -84,13 +84,12 @@ pub async fn open(source: &Source, file: usize) -> Result<Header> {
             source.len()
         )));
     }
+    let metadata = checked.metadata().clone().unwrap_or_default();
+    if let Some(text) = metadata.get(packed::KEY) {
+        tensors = packed::unfold(source.name(), text, tensors)?;
+    }
     Ok(Header {
-        metadata: checked
-            .metadata()
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
+        metadata: metadata.into_iter().collect(),
         tensors,
     })
 }
@@ -105,7 +104,7 @@ fn dtype(dtype: safetensors::Dtype) -> Result<Dtype, String> {
     }
 }
 
-/// `model.safetensors.index.json`: which file of a checkpoint holds which tensor.
+/// `model.safetensors.index.json` or `pytorch_model.bin.index.json`: which file of a checkpoint holds which tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// Tensor name to file name.
@@ -127,6 +126,11 @@ impl Index {
 /// # Errors
 /// [`Error::BadHeader`] when it is not such an index, or names a file outside its own folder.
 pub fn index(file: &str, json: &[u8]) -> Result<Index> {
+    index_of(file, json, ".safetensors")
+}
+
+/// Reads the index of shards whose names have this ending.
+pub(super) fn index_of(file: &str, json: &[u8], ending: &str) -> Result<Index> {
     #[derive(serde::Deserialize)]
     struct Json {
         weight_map: BTreeMap<String, String>,
@@ -142,12 +146,12 @@ pub fn index(file: &str, json: &[u8]) -> Result<Index> {
     }
     for name in weight_map.values() {
         // Names come from outside and are joined to a folder or an address.
-        let plain = name.ends_with(".safetensors")
+        let plain = name.ends_with(ending)
             && !name.starts_with('.')
             && !name.contains(['/', '\\', ':', '\0', '?', '#', '%']);
         if !plain {
             return Err(bad(format!(
-                "the index of shards names '{name}', which is not a .safetensors file beside it"
+                "the index of shards names '{name}', which is not a {ending} file beside it"
             )));
         }
     }

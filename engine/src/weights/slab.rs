@@ -1,6 +1,6 @@
 //! Pieces of stored tensors that become one weight: experts stacked, a fused matrix cut, a transpose.
 
-use super::{Dtype, Job, Part, Stored, Tensor, pack};
+use super::{Dtype, Job, Part, Stored, Tensor, pack, packed::Planes};
 use crate::{Error, Result, formats::WeightInfo};
 use std::ops::Range;
 
@@ -120,6 +120,9 @@ impl<'w> Slab<'w> {
     fn part(&self) -> Result<Part> {
         let Tensor { file, range, .. } = self.tensor;
         let dtype = self.dtype()?;
+        if let Dtype::Planes(planes) = dtype {
+            return Ok(self.planes(planes));
+        }
         let (block_weights, block_bytes) = dtype.block();
         let row_bytes = (self.cols / block_weights * block_bytes) as u64;
         let bytes = range.start + self.rows.start as u64 * row_bytes
@@ -147,6 +150,31 @@ impl<'w> Slab<'w> {
         })
     }
 
+    /// Rows of packed planes, which lie as the weight wants them whatever the tensor's own orientation.
+    fn planes(&self, planes: Planes) -> Part {
+        let Tensor { file, range, .. } = self.tensor;
+        let (_, cols) = self.shape();
+        // A whole matrix [a, b] of a stack has a rows as stored, and b in its planes.
+        let rows = if self.transposed {
+            let row = |stored: usize| stored / cols * self.cols;
+            row(self.rows.start)..row(self.rows.end)
+        } else {
+            self.rows.clone()
+        };
+        let bytes = |start: u64, row_bytes: usize| {
+            start + (rows.start * row_bytes) as u64..start + (rows.end * row_bytes) as u64
+        };
+        Part {
+            file: *file,
+            range: bytes(range.start, planes.format.row_quants_bytes(cols)),
+            rows: rows.len(),
+            stored: Stored::Planes {
+                format: planes.format,
+                scales: bytes(planes.scales, planes.format.row_scales_bytes(cols)),
+            },
+        }
+    }
+
     fn dtype(&self) -> Result<Dtype> {
         let dtype = *self
             .tensor
@@ -158,6 +186,14 @@ impl<'w> Slab<'w> {
                 Ok(dtype)
             } else {
                 Err(unsupported(self.tensor, format!("{dtype:?}")))
+            };
+        }
+        if let Dtype::Planes(planes) = dtype {
+            return if planes.transposed == self.transposed {
+                Ok(dtype)
+            } else {
+                let format = format!("{} packed the other way round", planes.format.stem());
+                Err(unsupported(self.tensor, format))
             };
         }
         let (block_weights, _) = dtype.block();

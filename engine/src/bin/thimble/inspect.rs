@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use engine::{
     Source,
-    weights::{Tensor, gguf, metadata::Value, safetensors},
+    weights::{Dtype, Tensor, gguf, metadata::Value, safetensors, torch},
 };
 
 use crate::terminal::{Failure, say, sources};
@@ -43,6 +43,11 @@ async fn read(sources: &[Source]) -> Result<Contents, Failure> {
                 }
             }
             "safetensors".to_string()
+        } else if torch::is_torch(&name) {
+            let header = torch::open(source, file).await?;
+            contents.tensors.extend(header.tensors);
+            contents.settings.extend(header.metadata);
+            "PyTorch".to_string()
         } else if name == "config.json" {
             read_config(&mut contents, &source.read_all().await?)?;
             "settings".to_string()
@@ -155,6 +160,7 @@ fn formats(tensors: &[Tensor]) -> BTreeMap<String, (usize, u64, u64)> {
 
 fn format_name(tensor: &Tensor) -> String {
     match &tensor.dtype {
+        Ok(Dtype::Planes(planes)) => planes.format.stem().to_uppercase(),
         Ok(known) => format!("{known:?}").to_uppercase(),
         Err(name) => name.clone(),
     }

@@ -8,9 +8,12 @@ use std::{
 
 use engine::{
     Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role,
+    calibrate::Found,
 };
 
-use crate::terminal::{Failure, interrupted, note, say, set_answering, sources, watch_interrupts};
+use crate::terminal::{
+    Failure, interrupted, note, progress, say, set_answering, sources, watch_interrupts,
+};
 
 /// What `thimble run` is asked.
 pub struct Question {
@@ -39,6 +42,23 @@ pub async fn run(
     let (_, finished) = answer(&mut engine, &prompt, generation).await?;
     note(&figures(&engine, &finished));
     Ok(())
+}
+
+/// Says how well the model predicts a text.
+pub async fn score(model: &Path, options: &LoadOptions, text: &Path) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(text)
+        .map_err(|e| Failure::Said(format!("reading {} failed: {e}", text.display())))?;
+    let mut engine = load(model, options).await?;
+    let mut on_progress = |done, all| {
+        progress(done, all, "tokens read");
+        ControlFlow::Continue(())
+    };
+    let (n, nll) = engine.score(&text, &mut on_progress).await?;
+    say(&format!(
+        "{n} tokens, {nll:.4} nats per token, perplexity {:.3}, {:.4} bits per byte\n",
+        nll.exp(),
+        nll * n as f64 / std::f64::consts::LN_2 / text.len() as f64
+    ))
 }
 
 /// Talks until the input ends.
@@ -111,24 +131,47 @@ fn ask() -> Result<Option<String>, Failure> {
     }
 }
 
+/// Says what calibration found, and keeps it beside the model for the next time.
+fn remember(model: &Path, found: &Found) {
+    let settings = serde_json::Value::Object(found.settings.clone());
+    note(&format!(
+        "This model's files leave something open. What fits best ({:.2} nats per token): {settings}\n",
+        found.nll
+    ));
+    let sidecar = model.join("thimble.json");
+    if model.is_dir()
+        && !sidecar.exists()
+        && std::fs::write(&sidecar, format!("{settings:#}\n")).is_ok()
+    {
+        note(&format!("Kept in {}\n", sidecar.display()));
+    }
+}
+
 async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure> {
     watch_interrupts();
     let shows = io::stderr().is_terminal();
-    let mut shown = u64::MAX;
+    let mut shown = String::new();
     let mut on_progress = |progress: engine::Progress| {
         let percent = progress.done_bytes * 100 / progress.total_bytes.max(1);
-        if shows && percent != shown {
-            shown = percent;
-            note(&format!("\rLoading {percent} %"));
+        let text = match progress.reading {
+            Some(n) => format!("Finding out how the file is to be read: try {n}"),
+            None => format!("Loading {percent} %"),
+        };
+        if shows && text != shown {
+            note(&format!("\r\x1b[K{text}"));
+            shown = text;
         }
         ControlFlow::Continue(())
     };
     let engine = Engine::load(sources(model)?, options, &mut on_progress).await;
-    if shows && shown != u64::MAX {
+    if !shown.is_empty() {
         note("\r\x1b[K");
     }
     let engine = engine?;
     let info = engine.info();
+    if let Some(found) = &info.found {
+        remember(model, found);
+    }
     let reason = info
         .backend_reason
         .as_ref()

@@ -3,12 +3,15 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
     sync::atomic::{AtomicU8, Ordering},
 };
 
-use engine::{Error, Source, weights::safetensors};
+use engine::{
+    Error, Source,
+    weights::{safetensors, torch},
+};
 
 /// Why the program ends before its time.
 pub enum Failure {
@@ -39,6 +42,18 @@ pub fn note(text: &str) {
     let _ = stderr
         .write_all(text.as_bytes())
         .and_then(|()| stderr.flush());
+}
+
+/// A count that overwrites itself, where somebody watches, and goes with the last.
+pub fn progress(done: usize, all: usize, what: &str) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    if done < all {
+        note(&format!("\r{done} of {all} {what}"));
+    } else {
+        note("\r\x1b[K");
+    }
 }
 
 /// Writes to standard output at once.
@@ -98,7 +113,9 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         names.iter().filter(has).cloned().collect()
     };
     let mut chosen = with_ending("gguf");
-    if names.iter().any(|n| n == "config.json") {
+    // Some authors publish no config.json.
+    let with_weights = ["config.json", "model.safetensors"];
+    if names.iter().any(|n| with_weights.contains(&n.as_str())) {
         chosen = weight_files(path, &names, with_ending("safetensors"))?;
         chosen.extend(
             names
@@ -108,7 +125,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         );
     } else if chosen.len() != 1 {
         return Err(Failure::Said(format!(
-            "the folder {} holds no config.json and {} .gguf files; give one .gguf file, or a folder with config.json, tokenizer.json and *.safetensors",
+            "the folder {} holds no config.json and {} .gguf files; give one .gguf file, or a folder with config.json, tokenizer.json and *.safetensors or pytorch_model*.bin",
             path.display(),
             chosen.len()
         )));
@@ -119,15 +136,18 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         .collect::<Result<_, _>>()?)
 }
 
-const SMALL_FILES: [&str; 6] = [
+const SMALL_FILES: [&str; 8] = [
     "config.json",
+    "thimble.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "generation_config.json",
     "chat_template.jinja",
     INDEX,
+    TORCH_INDEX,
 ];
 const INDEX: &str = "model.safetensors.index.json";
+const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
 
 /// The shards that the index names, or `model.safetensors`, or whatever .safetensors there is: a folder may
 /// hold the same weights twice.
@@ -141,10 +161,24 @@ fn weight_files(
             .map_err(|e| Failure::Said(format!("reading {INDEX} failed: {e}")))?;
         return Ok(safetensors::index(INDEX, &json)?.shards());
     }
+    if safetensors.is_empty() {
+        return torch_files(folder, names);
+    }
     let single = "model.safetensors".to_string();
     Ok(if safetensors.contains(&single) {
         vec![single]
     } else {
         safetensors
     })
+}
+
+/// As [`weight_files`], of PyTorch's files.
+fn torch_files(folder: &Path, names: &[String]) -> Result<Vec<String>, Failure> {
+    if names.iter().any(|n| n == TORCH_INDEX) {
+        let json = fs::read(folder.join(TORCH_INDEX))
+            .map_err(|e| Failure::Said(format!("reading {TORCH_INDEX} failed: {e}")))?;
+        return Ok(torch::index(TORCH_INDEX, &json)?.shards());
+    }
+    let weights = names.iter().filter(|name| torch::is_weights(name));
+    Ok(weights.cloned().collect())
 }
