@@ -85,6 +85,8 @@ pub enum Function {
     Silu,
     /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))` (Hendrycks & Gimpel 2016).
     Gelu,
+    /// `x/2 · (1 + erf(x / √2))`: what [`Function::Gelu`] approximates, and PyTorch's default.
+    GeluErf,
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)²` (So et al. 2021).

@@ -1,4 +1,4 @@
-"""MoA-Metric-LM (`moa_metric`): a reading of its cards, tiny random checkpoints, and the forward pass from its formulas.
+"""MoA-Metric-LM (`moa_metric`): a reading of its cards, tiny random checkpoints, and the forward pass from formulas.
 
 The author's code and the names in the file were never published. What the cards say is kept; where they leave a
 formula open, this is the reading:
@@ -10,8 +10,9 @@ formula open, this is the reading:
 
     weights w      softmax((fc2(silu(fc1(h))) + bias) / T), all but the top k set to 0, the rest divided by their sum
     gate_p         2 · sigmoid(vector [d])
-    conv           pointwise(silu(depthwise)), depthwise: Σ_j w[c, j] · x[t − (k − 1) + j, c] + bias, zeros before t = 0
-    channel_mix    fc2(gelu(fc1(h))), gelu by tanh;   mlp, low_rank: down(silu(gate(h)) · up(h))
+    conv           pointwise(silu(depthwise)), depthwise: Σ_j w[c, j] · x[t − (k − 1) + j, c] + bias, where rows
+                   before t = 0 are zeros
+    channel_mix    fc2(gelu(fc1(h))), gelu by erf;   mlp, low_rank: down(silu(gate(h)) · up(h))
     attention      softmax of scores over the keys up to t, times v; then down(silu(gate(·)) · up(·))
         l2         −α ‖q − k‖² / sqrt(head_dim)
         cosine     α · q·k / (‖q‖ ‖k‖)
@@ -41,6 +42,7 @@ from tiny_models import VOCAB_SIZE, write_json, write_tokenizer
 
 EPS, MASKED = 1e-5, -1e30
 PATHS, BRANCHES = ("local_conv", "attn", "channel_mix", "mqa"), ("mlp", "conv", "low_rank")
+PROJECTOR = ("gate", "up", "down")
 ENERGY = (0.5, 2.0)
 
 COMMON = {
@@ -88,7 +90,7 @@ def block(x, w, config, choices):
     paths = {
         "local_conv": local_conv(h, below(w, "local_conv.")),
         "attn": attention(h, below(w, "attn."), config, "rope_global", config["attn_heads"], config["attn_heads"]),
-        "channel_mix": linear(gelu(linear(h, w, "channel_mix.fc1"), approximate="tanh"), w, "channel_mix.fc2"),
+        "channel_mix": linear(gelu(linear(h, w, "channel_mix.fc1")), w, "channel_mix.fc2"),
         "mqa": attention(h, below(w, "mqa."), config, "rope_mqa", config["mqa_q_heads"], 1),
     }
     weights = router(h, below(w, "router."), config["router_topk"], config["router_temperature"], choices)
@@ -106,7 +108,8 @@ def block(x, w, config, choices):
 def attention(h, w, config, rope, n_heads, n_kv_heads):
     """[n, d] to [n, d] by metric attention with BlackHoleRoPE and the gated projector."""
     n, metric = len(h), config["metric"]
-    q, k, v = (linear(h, w, f"{m}_proj").view(n, heads, -1) for m, heads in zip("qkv", (n_heads, n_kv_heads, n_kv_heads)))
+    counts = {"q": n_heads, "k": n_kv_heads, "v": n_kv_heads}
+    q, k, v = (linear(h, w, f"{m}_proj").view(n, heads, -1) for m, heads in counts.items())
     head_dim = q.shape[-1]
     basis = fourier(n, config["r_basis"], config["max_position"])
     phase = linear(basis, w, f"{rope}.phase")
@@ -202,7 +205,7 @@ def cosine_logits(config, w, ids):
         weights = linear(h, layer, "mixer").softmax(-1)
         mixed = weights[:, [0]] * attended + weights[:, [1]] * convolved
         x = x + 2 * torch.sigmoid(linear(h, layer, "gate")) * mixed
-        x = x + linear(silu(linear(x, layer, "mlp.in")), layer, "mlp.out")
+        x = x + linear(gelu(linear(x, layer, "mlp.in"), approximate="tanh"), layer, "mlp.out")
     return norm(x, below(w, "ln_f.")) @ w["lm_head.weight"].T
 
 
@@ -227,7 +230,7 @@ COSINE_RECIPE = {
                 ],
             }}]}},
         ]},
-        {"residual": [{"linear": "mlp.in"}, {"function": "silu"}, {"linear": "mlp.out"}]},
+        {"residual": [{"linear": "mlp.in"}, {"function": "gelu_pytorch_tanh"}, {"linear": "mlp.out"}]},
     ],
     "final": [{"norm": {"name": "ln_f"}}],
     "ignored": ["attn.inv_freq"],
@@ -235,7 +238,7 @@ COSINE_RECIPE = {
 
 
 def write_checkpoint(name, folder):
-    """Writes the folder of the checkpoint `name`: config, tokenizer and weights, and the recipe where it has its own."""
+    """Writes the folder of the checkpoint `name`: config, tokenizer, weights, and a recipe where it has its own."""
     spec = CHECKPOINTS[name]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -295,17 +298,20 @@ def block_shapes(spec):
         out |= {f"{at}.depthwise.bias": (d,)} if spec["biases"] else {}
     out |= linears(channel_mix__fc1=(hidden, d), channel_mix__fc2=(d, hidden))
     for at, heads, kv_heads, rope in (
-        ("attn", config["attn_heads"], config["attn_heads"], "rope_global"), ("mqa", config["mqa_q_heads"], 1, "rope_mqa"),
+        ("attn", config["attn_heads"], config["attn_heads"], "rope_global"),
+        ("mqa", config["mqa_q_heads"], 1, "rope_mqa"),
     ):
         head_dim = d // heads
-        out |= linears(**{f"{at}.q_proj": (d, d), f"{at}.k_proj": (kv_heads * head_dim, d), f"{at}.v_proj": (kv_heads * head_dim, d)})
+        kv_width = kv_heads * head_dim
+        out |= linears(**{f"{at}.q_proj": (d, d), f"{at}.k_proj": (kv_width, d), f"{at}.v_proj": (kv_width, d)})
         out |= {f"{at}.alpha": (heads,)}
         if config["metric"] == "maha_diag":
             out |= {f"{at}.diagonal": (heads, head_dim)}
         out |= {f"{at}.origin": (heads, head_dim), f"{at}.radius": (heads,)}
         out |= {f"{at}.{rope}.phase.weight": (head_dim // 2, 2 * config["r_basis"])}
-        out |= {f"{at}.{rope}.energy.weight": (kv_heads, 2 * config["r_basis"]), f"{at}.{rope}.energy.bias": (kv_heads,)}
-        out |= linears(**{f"{at}.projector.gate": (hidden, d), f"{at}.projector.up": (hidden, d), f"{at}.projector.down": (d, hidden)})
+        out |= {f"{at}.{rope}.energy.weight": (kv_heads, 2 * config["r_basis"])}
+        out |= {f"{at}.{rope}.energy.bias": (kv_heads,)}
+        out |= linears(**{f"{at}.projector.{m}": (d, hidden) if m == "down" else (hidden, d) for m in PROJECTOR})
     for at, n in (("router", n_paths), ("ffn.router", n_branches)):
         out |= linears(**{f"{at}.fc1": (12, d), f"{at}.fc2": (n, 12)}) | {f"{at}.offset": (n,)}
     for at, width in (("mlp", hidden), ("low_rank", 4)):

@@ -2,6 +2,7 @@
 complex numbers for the rotations and squared distances multiplied out. It shares only the description with moa.py."""
 
 import json
+import math
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -86,7 +87,8 @@ class Reader:
         q, k, v = (self.affine(f"{at}{m}_proj", x) for m in "qkv")
         q, k, v = q.reshape(n_heads, -1), k.reshape(n_kv_heads, -1), v.reshape(n_kv_heads, -1) * energy[:, None]
         half = q.shape[1] // 2
-        turn = np.exp(1j * (t * config["theta_base"] ** (-np.arange(half) / half) + self.affine(f"{at}{rope}.phase", basis)))
+        angle = t * config["theta_base"] ** (-np.arange(half) / half) + self.affine(f"{at}{rope}.phase", basis)
+        turn = np.exp(1j * angle)
         q, k = (rotated(part, turn) for part in (q, k))
         keys, values = np.array(self.rows(at + "k", k)), np.array(self.rows(at + "v", v))
         out = []
@@ -126,7 +128,7 @@ def cosine_step(config, w, caches, t, token):
         paths = [p.affine(at + "attn.o", np.concatenate(out)), p.convolve(at + "conv", h)]
         mixed = sum(weight * y for weight, y in zip(softmax(p.affine(at + "mixer", h)), paths))
         x = x + (1 + np.tanh(p.affine(at + "gate", h) / 2)) * mixed
-        x = x + p.affine(at + "mlp.out", silu(p.affine(at + "mlp.in", x)))
+        x = x + p.affine(at + "mlp.out", gelu_tanh(p.affine(at + "mlp.in", x)))
     return p.affine("lm_head", p.norm("ln_f", x))
 
 
@@ -150,4 +152,8 @@ def silu(x):
 
 
 def gelu(x):
+    return x / 2 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+
+
+def gelu_tanh(x):
     return x * sigmoid(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))

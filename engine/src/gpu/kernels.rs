@@ -371,6 +371,7 @@ fn function_file(function: Function) -> &'static str {
     match function {
         Function::Silu => "functions/silu",
         Function::Gelu => "functions/gelu",
+        Function::GeluErf => "functions/gelu_erf",
         Function::Relu => "functions/relu",
         Function::ReluSquared => "functions/relu_squared",
         Function::Sigmoid => "functions/sigmoid",

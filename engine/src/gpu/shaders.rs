@@ -63,6 +63,7 @@ pub const FILES: &[(&str, &str)] = files![
     "attention",
     "functions/silu",
     "functions/gelu",
+    "functions/gelu_erf",
     "functions/relu",
     "functions/relu_squared",
     "functions/sigmoid",

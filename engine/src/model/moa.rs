@@ -17,7 +17,7 @@
 //!   linear in `cos(2π r pos / P)` for `r = 1 ..= R`, then the sines, `P` being `max_position`. The "discrepancy"
 //!   signal is described nowhere: a file with tensors for it is refused;
 //! - after attention, `down(silu(gate(x)) · up(x))` in place of an output matrix;
-//! - convolutions: depthwise, SiLU, pointwise; channel mixing: GELU (by tanh) between two matrices;
+//! - convolutions: depthwise, SiLU, pointwise; channel mixing: GELU (by erf) between two matrices;
 //! - routers: two matrices around SiLU, `softmax((logits + offset) / temperature)`, of which the top k are kept
 //!   and divided by their sum; HyperFFN keeps two of its three branches;
 //! - feature gates: `2 · sigmoid` of a vector per path; layer scale: a vector per residual branch;

@@ -137,6 +137,7 @@ fn elementwise() -> Vec<Case> {
         for function in [
             Function::Silu,
             Function::Gelu,
+            Function::GeluErf,
             Function::Relu,
             Function::ReluSquared,
             Function::Sigmoid,

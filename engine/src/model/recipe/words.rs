@@ -19,12 +19,13 @@ pub(super) enum FactorMap {
     Gate,
 }
 
-/// [`op::Function`] in a recipe's words.
+/// [`op::Function`] in a recipe's words, which are transformers'.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Function {
     Silu,
     Gelu,
+    GeluPytorchTanh,
     Relu,
     ReluSquared,
     Sigmoid,
@@ -34,7 +35,8 @@ impl Function {
     pub(super) fn op(self) -> op::Function {
         match self {
             Function::Silu => op::Function::Silu,
-            Function::Gelu => op::Function::Gelu,
+            Function::Gelu => op::Function::GeluErf,
+            Function::GeluPytorchTanh => op::Function::Gelu,
             Function::Relu => op::Function::Relu,
             Function::ReluSquared => op::Function::ReluSquared,
             Function::Sigmoid => op::Function::Sigmoid,
