@@ -1,5 +1,6 @@
-// Causal attention, one workgroup to a query head of a token: y = softmax(SCALE * q . k) . v over the
-// positions 0 ..= pos + i. Keys come in tiles; the softmax is kept online (Milakov & Gimelshein 2018).
+// Causal attention, one workgroup to a query head of a token: y = softmax(scores) . v over the positions
+// 0 ..= pos + i. Keys come in tiles; the softmax is kept online (Milakov & Gimelshein 2018).
+// score = alpha * SCALE * similarity(q, k), unless `kept` puts something else in its place.
 override WG: u32;
 override TILE: u32; // keys at a time
 override N_HEADS: u32;
@@ -22,13 +23,16 @@ fn main(
     let query = group.z * N_HEADS + group.x;
     let kv_head = group.x / (N_HEADS / N_KV_HEADS);
     let n_keys = run.pos + group.z + 1u;
+    prepare(group.x, local);
+    let factor = SCALE * alpha(group.x);
     var top = -3.0e38; // largest score so far
     var sum = 0.0; // of exp(score - top)
     var acc = vec4<f32>(); // of exp(score - top) * value, columns local, local + WG, ...
     for (var first = 0u; first < n_keys; first += TILE) {
         let n = min(TILE, n_keys - first);
         for (var j = local; j < n; j += WG) {
-            scores[j] = SCALE * score(query, (first + j) * N_KV_HEADS + kv_head);
+            let key = (first + j) * N_KV_HEADS + kv_head;
+            scores[j] = kept(factor * similarity(query, key), key, group.x);
         }
         workgroupBarrier();
         var higher = top;
@@ -54,15 +58,6 @@ fn main(
     for (var i = 0u; i * WG + local < HEAD_DIM; i += 1u) {
         y[query * HEAD_DIM + i * WG + local] = acc[i];
     }
-}
-
-// q . k without the scale.
-fn score(query: u32, key: u32) -> f32 {
-    var sum = 0.0;
-    for (var i = 0u; i < HEAD_DIM / 4u; i += 1u) {
-        sum += dot(q[query * (HEAD_DIM / 4u) + i], keys[key * (HEAD_DIM / 4u) + i]);
-    }
-    return sum;
 }
 
 // The columns of a value that an invocation owns; conditions on constants fold away.

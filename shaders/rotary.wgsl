@@ -1,4 +1,5 @@
-// Rotary position embedding (Su et al. 2021): pair i of each head is turned by pos * frequency[i]; what
+// Rotary position embedding (Su et al. 2021): pair i of each head is turned by pos * frequency[i], and by
+// what `shifted` adds; what
 // lies past 2 * PAIRS in a head passes. The table holds cosines and sines, made on the CPU because WGSL
 // promises sin and cos only to 2^-11, and only near 0.
 override HEAD_DIM: u32;
@@ -23,7 +24,7 @@ fn turned(row: u32, col: u32, pos: u32) -> f32 {
         first = e % 2u == 0u;
         distance = 1u;
     }
-    let turn = turns[pos * PAIRS + pair];
+    let turn = shifted(turns[pos * PAIRS + pair], (pos - run.pos) * PAIRS + pair);
     if (first) {
         return own * turn.x - x[row + col + distance] * turn.y;
     }

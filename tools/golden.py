@@ -28,14 +28,15 @@ engine/tests/golden/<stem>.safetensors, with <stem> one of
     tiny-metis                                                      (metis.py)
     tiny-ssmoelm, tiny-ssmoelm-5l                                   (ssmoelm.py)
     tiny-mtlm1, tiny-mtlm1-prefixed                                 (mtlm1.py)
+    tiny-moa-l2, tiny-moa-maha, tiny-moa-cosine                     (moa.py)
         for the folder models/<stem>/ with the files that the family publishes.
     Tensors, for i = 0 and 1 (two unrelated sequences, each starting at position 0):
         ids_i     i32 [n_i]             token ids, n_0 = 9, n_1 = 40 for Llama and 70 for the others
         logits_i  f32 [n_i, vocab]      row t = logits after reading ids_i[0..=t]
     Llama and stock Mixtral: by transformers; the weights are upcast exactly to f32 (GGUF: dequantised by
     gguf-py) and the forward pass is f32. The others: from the formulas, in f64, rounded to f32 at the end,
-    and compared with models of transformers that compute the same (twins.py).
-    No token's choice of experts is a close call: the last one chosen beats the next by 1e-3 of its score.
+    and compared with models of transformers that compute the same, or a second implementation (twins.py).
+    No token's choice of experts or paths is a close call: the last one chosen beats the next by 1e-3 of its score.
 
 engine/tests/golden/smollm2_text.json
     {

@@ -91,7 +91,12 @@ impl Checkpoint {
     /// is attended to as a whole.
     pub fn max_context(&self) -> usize {
         let number = |key: &str| self.config[key].as_u64().map(|n| n as usize);
-        let keys = ["max_position_embeddings", "block_size", "max_seq_len"];
+        let keys = [
+            "max_position_embeddings",
+            "max_position",
+            "block_size",
+            "max_seq_len",
+        ];
         let longest = keys.into_iter().find_map(number).unwrap_or(2048);
         let window = number("sliding_window").unwrap_or(longest);
         longest.min(window).max(1)

@@ -3,6 +3,10 @@
 //! `n` is the number of tokens in this [`Step`]; `d` the model's width. All values are f32, row-major.
 //! Handles are `Copy` and carry their sizes, so a backend needs nothing but the op.
 
+mod metric;
+
+pub use metric::{Balls, Map, Metric, Parameter, Similarity};
+
 /// What changes between two runs of a program, and nothing else.
 /// Mirrors `Step` in shaders/step.wgsl.
 #[repr(C)]
@@ -81,10 +85,14 @@ pub enum Function {
     Silu,
     /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))` (Hendrycks & Gimpel 2016).
     Gelu,
+    /// `x/2 · (1 + erf(x / √2))`: what [`Function::Gelu`] approximates, and PyTorch's default.
+    GeluErf,
     /// `max(x, 0)`.
     Relu,
     /// `max(x, 0)²` (So et al. 2021).
     ReluSquared,
+    /// `1 / (1 + exp(−x))`
+    Sigmoid,
 }
 
 /// How a router's logits become scores.
@@ -128,6 +136,19 @@ pub enum Op {
         /// `[n, d]`
         y: Act,
     },
+    /// `y = (x − mean(x)) / sqrt(var(x) + eps) · w (+ bias)` per row (Ba et al. 2016).
+    LayerNorm {
+        /// `[n, d]`
+        x: Act,
+        /// `[1, d]`
+        w: Weight,
+        /// `[1, d]`
+        bias: Option<Weight>,
+        /// Added to the variance.
+        eps: f32,
+        /// `[n, d]`
+        y: Act,
+    },
     /// `y = x · wᵀ (+ bias)`.
     Linear {
         /// `[n, cols]`
@@ -145,7 +166,16 @@ pub enum Op {
         x: Act,
         /// Pairing and frequencies.
         rotary: Rotary,
+        /// Radians that are added for each pair, `[n, pairs]`.
+        phases: Option<Act>,
         /// As `x`.
+        y: Act,
+    },
+    /// `y = [cos(p · f_1), …, cos(p · f_R), sin(p · f_1), …, sin(p · f_R)]` of each token's position `p`.
+    Fourier {
+        /// Radians per position, `[R]`.
+        frequencies: Vec<f32>,
+        /// `[n, 2 · R]`
         y: Act,
     },
     /// `cache[pos .. pos + n] = x`.
@@ -156,7 +186,7 @@ pub enum Op {
         cache: Cache,
     },
     /// Causal attention of `n` queries over positions `0 ..= pos + i`:
-    /// `y = softmax(scale · q·kᵀ) · v` per head.
+    /// `y = softmax(scores(q, k)) · v` per head.
     Attention {
         /// `[n, n_heads · head_dim]`
         q: Act,
@@ -166,9 +196,41 @@ pub enum Op {
         v: Cache,
         /// How heads share a row.
         heads: Heads,
-        /// Factor of the score, usually `1 / sqrt(head_dim)`.
-        scale: f32,
+        /// How a key scores.
+        metric: Metric,
         /// `[n, n_heads · head_dim]`
+        y: Act,
+    },
+    /// Causal depthwise convolution with `k` taps, of rows that `Store` has put in a cache:
+    /// `y[p, c] = Σ_j w[c, j] · x[p − (k − 1) + j, c] (+ bias[c])`, rows before position 0 being 0.
+    Conv {
+        /// `[context, c]`
+        x: Cache,
+        /// `[1, c · k]`: the taps of a column side by side.
+        w: Weight,
+        /// `[1, c]`
+        bias: Option<Weight>,
+        /// `[n, c]`
+        y: Act,
+    },
+    /// `y = x · factor`; each of the `k` factors has `d / k` columns.
+    Scale {
+        /// `[n, d]`
+        x: Act,
+        /// `[1, k]`, for all rows.
+        factors: Parameter,
+        /// `[n, d]`
+        y: Act,
+    },
+    /// `y = x · (low + (high − low) · sigmoid(gate))`; each of the `k` gates has `d / k` columns.
+    Gate {
+        /// `[n, d]`
+        x: Act,
+        /// `[n, k]`
+        gates: Act,
+        /// The factor of a gate at −∞, and at ∞.
+        range: (f32, f32),
+        /// `[n, d]`
         y: Act,
     },
     /// `y = f(x)`, or `y = f(x) · up`, element by element.
@@ -217,6 +279,33 @@ pub enum Op {
         /// `[n, d]`
         y: Act,
     },
+    /// How much each of a few parallel paths counts: `softmax((logits + bias) / temperature)`, all but the
+    /// `top_k` largest set to 0 (the first among equals kept), the rest divided by their sum.
+    PathWeights {
+        /// `[n, n_paths]`
+        logits: Act,
+        /// `[1, n_paths]`
+        bias: Option<Weight>,
+        /// Divides the logits.
+        temperature: f32,
+        /// Paths whose weight is not 0.
+        top_k: usize,
+        /// `[n, n_paths]`
+        y: Act,
+    },
+    /// `y = (sum +) weights[·, path] · x`: one more path of a mixture.
+    Blend {
+        /// `[n, d]`, the paths so far.
+        sum: Option<Act>,
+        /// `[n, d]`, the path's output.
+        x: Act,
+        /// `[n, n_paths]`, by `PathWeights`.
+        weights: Act,
+        /// Which column of them.
+        path: usize,
+        /// `[n, d]`
+        y: Act,
+    },
     /// `y = a + b`, element by element.
     Add {
         /// `[n, d]`
@@ -239,12 +328,19 @@ impl Op {
     /// The activations that the op reads.
     pub fn reads(&self) -> Vec<Act> {
         match *self {
-            Op::Embed { .. } => vec![],
+            Op::Embed { .. } | Op::Fourier { .. } | Op::Conv { .. } => vec![],
             Op::RmsNorm { x, .. }
+            | Op::LayerNorm { x, .. }
             | Op::Linear { x, .. }
-            | Op::Rope { x, .. }
             | Op::Store { x, .. }
+            | Op::Scale { x, .. }
             | Op::Last { x, .. } => vec![x],
+            Op::Rope { x, phases, .. } => [x].into_iter().chain(phases).collect(),
+            Op::Gate { x, gates, .. } => vec![x, gates],
+            Op::PathWeights { logits, .. } => vec![logits],
+            Op::Blend {
+                sum, x, weights, ..
+            } => sum.into_iter().chain([x, weights]).collect(),
             Op::Attention { q, .. } => vec![q],
             Op::Activate { x, up, .. } => [x].into_iter().chain(up).collect(),
             Op::Route { logits, .. } => vec![logits],
@@ -260,6 +356,13 @@ impl Op {
         match *self {
             Op::Embed { y, .. }
             | Op::RmsNorm { y, .. }
+            | Op::LayerNorm { y, .. }
+            | Op::Fourier { y, .. }
+            | Op::Conv { y, .. }
+            | Op::Scale { y, .. }
+            | Op::Gate { y, .. }
+            | Op::PathWeights { y, .. }
+            | Op::Blend { y, .. }
             | Op::Linear { y, .. }
             | Op::Rope { y, .. }
             | Op::Attention { y, .. }

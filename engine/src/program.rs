@@ -1,6 +1,8 @@
 //! A forward pass as data: [`Builder`] records ops, [`Program`] is the immutable result.
 
-use crate::op::{Act, Cache, Function, Heads, Op, Rotary, Router, Score, Weight};
+mod metric;
+
+use crate::op::{Act, Cache, Function, Heads, Metric, Op, Rotary, Router, Score, Weight};
 
 /// A recorded forward pass. Backend-free; never changes after [`Builder::finish`].
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +110,7 @@ impl Builder {
         self.push(Op::Rope {
             x,
             rotary: rotary.clone(),
+            phases: None,
             y,
         });
         y
@@ -124,30 +127,9 @@ impl Builder {
         cache
     }
 
-    /// `q[n, n_heads · head_dim]` over the caches → the same shape as `q`.
+    /// `q[n, n_heads · head_dim]` over the caches → the same shape as `q`, by dot products times `scale`.
     pub fn attention(&mut self, q: Act, k: Cache, v: Cache, heads: Heads, scale: f32) -> Act {
-        let kv_width = heads.n_kv_heads * heads.head_dim;
-        assert_eq!(
-            q.width,
-            heads.n_heads * heads.head_dim,
-            "queries of another width"
-        );
-        assert_eq!(
-            (k.width, v.width),
-            (kv_width, kv_width),
-            "caches of another width"
-        );
-        assert_eq!(heads.n_heads % heads.n_kv_heads, 0, "heads do not divide");
-        let y = self.act(q.width);
-        self.push(Op::Attention {
-            q,
-            k,
-            v,
-            heads,
-            scale,
-            y,
-        });
-        y
+        self.metric_attention(q, k, v, heads, Metric::dot(scale))
     }
 
     /// `x[n, hidden], up[n, hidden] → [n, hidden]`.

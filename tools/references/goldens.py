@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from references import metis, mixtral, mtlm1, ssmoelm, twins
+from references import metis, mixtral, moa, mtlm1, ssmoelm, twins
 from references.common import Choices
 from tiny_models import VOCAB_SIZE
 
-FAMILIES = (mixtral, metis, ssmoelm, mtlm1)
+FAMILIES = (mixtral, metis, ssmoelm, mtlm1, moa)
 # A prefill of the second sequence is cut into chunks of 32.
 LENGTHS = (9, 70)
 
@@ -23,7 +23,7 @@ def write_family(family, models, goldens):
 
         def logits_of(ids):
             logits = family.logits(folder, ids, choices).float().numpy()
-            theirs = by(twin)(ids)
+            theirs = by(twin)(ids) if isinstance(twin, torch.nn.Module) else twin(ids)
             compare(name, logits, theirs)
             return theirs if family is mixtral and mixtral.is_stock(name) else logits
 
@@ -31,7 +31,7 @@ def write_family(family, models, goldens):
         size = sum(path.stat().st_size for path in folder.iterdir())
         assert size <= 200 * 1024, f"{name}: {size} bytes; make it narrower"
         if choices.gaps:
-            print(f"  {len(choices.gaps)} choices of experts, {choices.moved} changed by a bias", end=", ")
+            print(f"  {len(choices.gaps)} choices of experts or paths, {choices.moved} changed by a bias", end=", ")
             print(f"the narrowest by {min(choices.gaps):.1e}")
             assert min(choices.gaps) > 1e-3, f"{name}: an expert is chosen by a hair; take another seed"
             assert choices.moved or family is not metis, f"{name}: the bias changes nothing; take another seed"
@@ -39,7 +39,7 @@ def write_family(family, models, goldens):
 
 def compare(name, logits, theirs):
     error = float(np.abs(theirs - logits).max() / np.abs(theirs).max())
-    print(f"  {name}: formulas against transformers, largest relative difference {error:.1e}")
+    print(f"  {name}: formulas against their twin, largest relative difference {error:.1e}")
     assert error < 1e-5, error
 
 

@@ -1,6 +1,7 @@
 """A second opinion on every reference: models of transformers that compute the same from the same files, in f32.
 
 None of them knows the family. Each is another architecture, put together so that it comes to the same function.
+MoA-Metric-LM alone is like none of them: its twin is a second implementation, token by token (moa_twin.py).
 """
 
 import json
@@ -12,7 +13,7 @@ from transformers import (
 )
 from transformers.models.nemotron_h.modeling_nemotron_h import NemotronHMoE
 
-from references import metis, mixtral, mtlm1, ssmoelm
+from references import metis, mixtral, moa, moa_twin, mtlm1, ssmoelm
 from references.common import below, read_json, read_tensors
 
 EAGER = {"attn_implementation": "eager"}
@@ -156,4 +157,4 @@ def loaded(model, state):
     return model.float()
 
 
-TWINS = {mixtral: mixtral_twin, metis: metis_twin, ssmoelm: ssmoelm_twin, mtlm1: mtlm1_twin}
+TWINS = {mixtral: mixtral_twin, metis: metis_twin, ssmoelm: ssmoelm_twin, mtlm1: mtlm1_twin, moa: moa_twin.twin}

@@ -4,14 +4,22 @@
 mod activate;
 mod add;
 mod attention;
+mod blend;
 mod combine;
+mod conv;
 mod embed;
 mod expert_linear;
+mod fourier;
+mod gate;
 mod last;
+mod layer_norm;
 mod linear;
+mod map;
+mod path_weights;
 mod rms_norm;
 mod rope;
 mod route;
+mod scale;
 mod store;
 
 use crate::{
@@ -241,9 +249,63 @@ impl CpuBackend {
                 bias,
                 ..
             } => linear::run(x(*input), w(*matrix), bias.map(w), y),
+            Op::LayerNorm {
+                x: input,
+                w: scale,
+                bias,
+                eps,
+                ..
+            } => layer_norm::run(x(*input), w(*scale), bias.map(w), *eps, y),
             Op::Rope {
-                x: input, rotary, ..
-            } => rope::run(x(*input), rotary, input.width, step.pos, y),
+                x: input,
+                rotary,
+                phases,
+                ..
+            } => {
+                let phases = phases.map(x);
+                rope::run(x(*input), rotary, phases, input.width, step.pos, y);
+            }
+            Op::Fourier { frequencies, .. } => fourier::run(frequencies, step.pos, y),
+            Op::Conv {
+                x: cache,
+                w: taps,
+                bias,
+                ..
+            } => {
+                let (taps, bias) = (w(*taps).floats(), bias.map(|bias| w(bias).floats()));
+                let cached = &self.caches[cache.id];
+                conv::run(cached, &taps, bias.as_deref(), cache.width, step.pos, y);
+            }
+            Op::Scale {
+                x: input, factors, ..
+            } => scale::run(x(*input), &map::values(*factors, &w), input.width, y),
+            Op::Gate {
+                x: input,
+                gates,
+                range,
+                ..
+            } => gate::run(x(*input), x(*gates), input.width / gates.width, *range, y),
+            Op::PathWeights {
+                logits,
+                bias,
+                temperature,
+                top_k,
+                ..
+            } => {
+                let bias = bias.map(|bias| w(bias).floats());
+                let (logits, n_paths) = (x(*logits), logits.width);
+                path_weights::run(logits, n_paths, bias.as_deref(), *temperature, *top_k, y);
+            }
+            Op::Blend {
+                sum,
+                x: input,
+                weights,
+                path,
+                ..
+            } => {
+                let place = (*path, weights.width);
+                blend::run(sum.map(x), x(*input), x(*weights), place, y);
+            }
             Op::Store { x: input, cache } => {
                 store::run(
                     &self.slots[self.program.slot(*input)],
@@ -257,18 +319,12 @@ impl CpuBackend {
                 k,
                 v,
                 heads,
-                scale,
+                metric,
                 ..
             } => {
-                attention::run(
-                    x(*q),
-                    &self.caches[k.id],
-                    &self.caches[v.id],
-                    *heads,
-                    *scale,
-                    step.pos,
-                    y,
-                );
+                let scorer = attention::Scorer::new(*metric, heads.n_heads, w);
+                let (k, v) = (&self.caches[k.id], &self.caches[v.id]);
+                attention::run(x(*q), k, v, *heads, &scorer, step.pos, y);
             }
             Op::Activate {
                 x: input,

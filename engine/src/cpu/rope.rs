@@ -1,15 +1,27 @@
-//! Rotary position embedding: pair `i` of each head turns by `pos · frequency[i]`.
+//! Rotary position embedding: pair `i` of each head turns by `pos · frequency[i] (+ phase[i])`.
 
 use crate::op::{Pairing, Rotary};
 
-/// `x[n, width] → y[n, width]`, `width` being whole heads; row `r` is at position `pos + r`.
-pub fn run(x: &[f32], rotary: &Rotary, width: usize, pos: u32, y: &mut [f32]) {
+/// `x[n, width], phases[n, pairs] → y[n, width]`, `width` being whole heads; row `r` is at position `pos + r`.
+pub fn run(
+    x: &[f32],
+    rotary: &Rotary,
+    phases: Option<&[f32]>,
+    width: usize,
+    pos: u32,
+    y: &mut [f32],
+) {
     y.copy_from_slice(x);
     let pairs = rotary.frequencies.len();
     for (r, row) in y.chunks_exact_mut(width).enumerate() {
         let pos = (pos as usize + r) as f32;
         for (i, frequency) in rotary.frequencies.iter().enumerate() {
-            let (sin, cos) = (pos * frequency).sin_cos();
+            let (mut sin, mut cos) = (pos * frequency).sin_cos();
+            if let Some(phases) = phases {
+                // Not one sum of angles: that of a late position has no bits left for a small phase.
+                let (s, c) = phases[r * pairs + i].sin_cos();
+                (sin, cos) = (sin * c + cos * s, cos * c - sin * s);
+            }
             let (a, b) = match rotary.pairing {
                 Pairing::Half => (i, i + pairs),
                 Pairing::Interleaved => (2 * i, 2 * i + 1),

@@ -146,7 +146,7 @@ impl Fuser<'_> {
         let (rope_k, raw_k, rotary_k) = self.rope(turned_k)?;
         let (store_v, raw_v) = self.store(v)?;
         // Stores may not move past another reader of the caches.
-        if rotary != rotary_k || self.n_attentions(k, v) != 1 {
+        if rotary != rotary_k || self.n_cache_readers(k, v) != 1 {
             return None;
         }
         let linears = [self.linear(q)?, self.linear(raw_k)?, self.linear(raw_v)?];
@@ -234,7 +234,12 @@ impl Fuser<'_> {
     fn rope(&self, y: Act) -> Option<(usize, Act, Rotary)> {
         let i = self.writer(y)?;
         match &self.nodes[i] {
-            Some(Node::Plain(Op::Rope { x, rotary, .. })) => Some((i, *x, rotary.clone())),
+            Some(Node::Plain(Op::Rope {
+                x,
+                rotary,
+                phases: None,
+                ..
+            })) => Some((i, *x, rotary.clone())),
             _ => None,
         }
     }
@@ -255,10 +260,13 @@ impl Fuser<'_> {
         (self.readers[only.1.id] == 1).then_some(only)
     }
 
-    fn n_attentions(&self, key: Cache, value: Cache) -> usize {
-        let reads = |node: &&Node| {
-            matches!(node, Node::Plain(Op::Attention { k, v, .. })
-                if [key, value].contains(k) || [key, value].contains(v))
+    /// How many ops read one of these caches.
+    fn n_cache_readers(&self, key: Cache, value: Cache) -> usize {
+        let caches = [key, value];
+        let reads = |node: &&Node| match node {
+            Node::Plain(Op::Attention { k, v, .. }) => caches.contains(k) || caches.contains(v),
+            Node::Plain(Op::Conv { x, .. }) => caches.contains(x),
+            _ => false,
         };
         self.nodes.iter().flatten().filter(reads).count()
     }
@@ -302,8 +310,8 @@ fn count_readers(program: &Program) -> Vec<usize> {
 fn count_weight_uses(program: &Program) -> Vec<usize> {
     let mut uses = Vec::new();
     for op in &program.ops {
-        let (matrix, vector) = weights_of(op);
-        for w in matrix.into_iter().chain(vector) {
+        let (matrix, vectors) = weights_of(op);
+        for w in matrix.into_iter().chain(vectors) {
             if uses.len() <= w.id {
                 uses.resize(w.id + 1, 0);
             }
@@ -313,14 +321,18 @@ fn count_weight_uses(program: &Program) -> Vec<usize> {
     uses
 }
 
-/// The matrix and the vector (norm weight, bias) that an op uses.
-pub fn weights_of(op: &Op) -> (Option<Weight>, Option<Weight>) {
+/// The matrix and the vectors (norm weight, bias, parameters) that an op uses.
+pub fn weights_of(op: &Op) -> (Option<Weight>, Vec<Weight>) {
     match *op {
-        Op::Embed { w, .. } => (Some(w), None),
-        Op::Linear { w, bias, .. } => (Some(w), bias),
-        Op::RmsNorm { w, .. } => (None, w),
-        Op::ExpertLinear { w, .. } => (Some(w), None),
-        Op::Route { bias, .. } => (None, bias),
-        _ => (None, None),
+        Op::Embed { w, .. } | Op::ExpertLinear { w, .. } => (Some(w), vec![]),
+        Op::Linear { w, bias, .. } => (Some(w), bias.into_iter().collect()),
+        Op::RmsNorm { w, .. } => (None, w.into_iter().collect()),
+        Op::LayerNorm { w, bias, .. } | Op::Conv { w, bias, .. } => {
+            (None, [w].into_iter().chain(bias).collect())
+        }
+        Op::Scale { factors, .. } => (None, vec![factors.w]),
+        Op::Route { bias, .. } | Op::PathWeights { bias, .. } => (None, bias.into_iter().collect()),
+        Op::Attention { metric, .. } => (None, metric.weights().collect()),
+        _ => (None, vec![]),
     }
 }

@@ -4,12 +4,10 @@ use super::call::{Binding, Blocks, Call, Kernel, bindings, kernel, read, write};
 use super::fuse::Node;
 use super::plan::{Buf, Part, Plan, Target};
 use crate::formats::Format;
-use crate::op::{Act, Function, Heads, Op, Pairing, Rotary, Weight};
+use crate::op::{Act, Function, Op, Weight};
 
 /// Invocations per workgroup where nothing is shared among them.
-const WG: usize = 64;
-/// Keys that attention looks at at a time.
-const TILE: usize = 128;
+pub(super) const WG: usize = 64;
 
 /// Turns nodes into calls, for one phase.
 pub(super) struct Emitter<'a> {
@@ -39,20 +37,7 @@ impl Emitter<'_> {
                 self.linear(*x, weights[0], "epilogue/plain", None, *y)
             }
             Node::RopeStore { x, rotary, q, k, v } => {
-                let mut constants = rotary_constants(rotary);
-                constants.extend([
-                    ("WG", WG as f64),
-                    ("Q_WIDTH", q.width as f64),
-                    ("K_WIDTH", k.width as f64),
-                    ("V_WIDTH", v.width as f64),
-                ]);
-                let kernel = kernel(&["step", "rotary", "fused/rope_store"], constants);
-                vec![self.per_element(
-                    kernel,
-                    x.width,
-                    [self.slot(*x), self.turns(rotary)].as_slice(),
-                    &[self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)],
-                )]
+                vec![self.rope_store(*x, rotary, *q, (*k, *v))]
             }
             Node::Gated {
                 x,
@@ -83,7 +68,19 @@ impl Emitter<'_> {
                 bias: Some(bias),
                 y,
             } => self.linear(*x, *w, "epilogue/bias", Some(Buf::Vector(bias.id)), *y),
-            Op::Rope { x, rotary, y } => vec![self.rope(*x, rotary, *y)],
+            Op::Rope {
+                x,
+                rotary,
+                phases,
+                y,
+            } => vec![self.rope(*x, rotary, *phases, *y)],
+            Op::LayerNorm { .. }
+            | Op::Fourier { .. }
+            | Op::Conv { .. }
+            | Op::Scale { .. }
+            | Op::Gate { .. }
+            | Op::PathWeights { .. }
+            | Op::Blend { .. } => vec![self.mixing(op)],
             Op::Store { x, cache } => {
                 let reads = [self.slot(*x)];
                 vec![self.per_column(&["step", "store"], x.width, &reads, Buf::Cache(cache.id))]
@@ -93,11 +90,11 @@ impl Emitter<'_> {
                 k,
                 v,
                 heads,
-                scale,
+                metric,
                 y,
             } => {
                 let reads = [self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)];
-                vec![self.attention(&reads, *heads, *scale, self.slot(*y))]
+                vec![self.attention(&reads, *heads, metric, self.slot(*y))]
             }
             Op::Activate { x, up, function, y } => {
                 let factor = factor_file(up.is_some());
@@ -219,9 +216,14 @@ impl Emitter<'_> {
         calls
     }
 
-    fn rms_norm(&self, x: Act, w: Option<Weight>, eps: f32, y: Act) -> Call {
+    /// The file and constants of a reduction over a whole workgroup.
+    pub(super) fn row_reduce(&self) -> (&'static str, Vec<(&'static str, f64)>) {
         let wg = if self.target.lanes == 1 { WG } else { 2 * WG };
-        let (reduce, mut constants) = self.reduce(wg, wg);
+        self.reduce(wg, wg)
+    }
+
+    fn rms_norm(&self, x: Act, w: Option<Weight>, eps: f32, y: Act) -> Call {
+        let (reduce, mut constants) = self.row_reduce();
         constants.extend([("WIDTH", x.width as f64), ("EPS", f64::from(eps))]);
         let mut bindings = vec![read(1, self.slot(x)), write(3, self.slot(y))];
         bindings.extend(w.map(|w| read(2, Buf::Vector(w.id))));
@@ -234,42 +236,25 @@ impl Emitter<'_> {
         }
     }
 
-    fn rope(&self, x: Act, rotary: &Rotary, y: Act) -> Call {
-        let mut constants = rotary_constants(rotary);
-        constants.extend([("WG", WG as f64), ("WIDTH", x.width as f64)]);
-        let kernel = kernel(&["step", "rotary", "rope"], constants);
-        self.per_element(
-            kernel,
-            x.width,
-            &[self.slot(x), self.turns(rotary)],
-            &[self.slot(y)],
-        )
-    }
-
-    fn attention(&self, reads: &[Buf; 3], heads: Heads, scale: f32, y: Buf) -> Call {
-        let constants = vec![
-            ("WG", WG as f64),
-            ("TILE", TILE as f64),
-            ("N_HEADS", heads.n_heads as f64),
-            ("N_KV_HEADS", heads.n_kv_heads as f64),
-            ("HEAD_DIM", heads.head_dim as f64),
-            ("SCALE", f64::from(scale)),
-        ];
-        Call {
-            kernel: kernel(&["step", "attention"], constants),
-            bindings: bindings(reads, &[y]),
-            groups: heads.n_heads as u32,
-            blocks: self.blocks(1),
-        }
-    }
-
     /// A kernel that takes `WIDTH` and gives each column of a row to an invocation.
-    fn per_column(&self, files: &[&'static str], width: usize, reads: &[Buf], y: Buf) -> Call {
+    pub(super) fn per_column(
+        &self,
+        files: &[&'static str],
+        width: usize,
+        reads: &[Buf],
+        y: Buf,
+    ) -> Call {
         let constants = vec![("WG", WG as f64), ("WIDTH", width as f64)];
         self.per_element(kernel(files, constants), width, reads, &[y])
     }
 
-    fn per_element(&self, kernel: Kernel, width: usize, reads: &[Buf], writes: &[Buf]) -> Call {
+    pub(super) fn per_element(
+        &self,
+        kernel: Kernel,
+        width: usize,
+        reads: &[Buf],
+        writes: &[Buf],
+    ) -> Call {
         Call {
             kernel,
             bindings: bindings(reads, writes),
@@ -317,7 +302,11 @@ impl Emitter<'_> {
         (if lanes == 1 { WG } else { 2 * WG }, lanes)
     }
 
-    fn reduce(&self, wg: usize, lanes: usize) -> (&'static str, Vec<(&'static str, f64)>) {
+    pub(super) fn reduce(
+        &self,
+        wg: usize,
+        lanes: usize,
+    ) -> (&'static str, Vec<(&'static str, f64)>) {
         let mut constants = vec![("WG", wg as f64), ("LANES", lanes as f64)];
         let file = match (lanes, self.target.subgroup) {
             (1, _) => "reduce/none",
@@ -332,11 +321,6 @@ impl Emitter<'_> {
 
     pub(super) fn blocks(&self, tokens: u32) -> Option<Blocks> {
         (!self.single).then_some(Blocks::of_tokens(tokens))
-    }
-
-    fn turns(&self, rotary: &Rotary) -> Buf {
-        let found = self.plan.rotaries.iter().position(|r| r == rotary);
-        Buf::Turns(found.expect("every rotation is in the plan"))
     }
 }
 
@@ -375,7 +359,7 @@ fn format_files(part: &Part) -> Vec<&'static str> {
     }
 }
 
-fn factor_file(is_given: bool) -> &'static str {
+pub(super) fn factor_file(is_given: bool) -> &'static str {
     if is_given {
         "factor/given"
     } else {
@@ -387,16 +371,9 @@ fn function_file(function: Function) -> &'static str {
     match function {
         Function::Silu => "functions/silu",
         Function::Gelu => "functions/gelu",
+        Function::GeluErf => "functions/gelu_erf",
         Function::Relu => "functions/relu",
         Function::ReluSquared => "functions/relu_squared",
+        Function::Sigmoid => "functions/sigmoid",
     }
-}
-
-fn rotary_constants(rotary: &Rotary) -> Vec<(&'static str, f64)> {
-    let interleaved = rotary.pairing == Pairing::Interleaved;
-    vec![
-        ("HEAD_DIM", rotary.head_dim as f64),
-        ("PAIRS", rotary.frequencies.len() as f64),
-        ("INTERLEAVED", f64::from(u8::from(interleaved))),
-    ]
 }

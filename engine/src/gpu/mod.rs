@@ -3,20 +3,23 @@
 //! - [`device`]: the adapter, its limits, and what becomes of it;
 //! - [`options`]: what a caller may choose;
 //! - [`fuse`]: neighbouring ops that one kernel does better;
-//! - [`plan`], `kernels`, `experts` and [`call`]: buffers and calls, worked out without a device, so that every shader that
-//!   can be asked for is tested without one;
+//! - [`plan`], `kernels` (and `attention`, `rotary`, `mixing`, `experts`) and [`call`]: buffers and calls, worked
+//!   out without a device, so that every shader that can be asked for is tested without one;
 //! - [`shaders`]: the files that kernels are made of;
 //! - `schedule`: the plan with real buffers, pipelines and bind groups;
 //! - [`backend`]: steps, draws in flight, and reading them back.
 
+mod attention;
 pub mod backend;
 pub mod call;
 pub mod device;
 mod experts;
 pub mod fuse;
 mod kernels;
+mod mixing;
 pub mod options;
 pub mod plan;
+mod rotary;
 mod schedule;
 pub mod shaders;
 mod signal;

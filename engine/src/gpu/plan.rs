@@ -8,7 +8,7 @@ use super::experts::group_words;
 use super::fuse::{self, Node, weights_of};
 use super::kernels::{Emitter, sampler};
 use crate::formats::{Format, WeightInfo};
-use crate::op::{Act, Op, Rotary};
+use crate::op::{Act, Op};
 use crate::program::{Program, Slot};
 
 /// What the device is like, as far as kernels care.
@@ -45,7 +45,7 @@ pub enum Buf {
     Scales(usize),
     /// A norm weight or bias as f32, by weight id.
     Vector(usize),
-    /// Cosines and sines, `[context, pairs]`.
+    /// Cosines and sines, `[context, frequencies]`.
     Turns(usize),
     /// `Sampling`.
     Sampling,
@@ -111,8 +111,8 @@ pub struct Plan {
     pub pieces: Vec<Vec<Piece>>,
     /// By weight id: whether it is a norm weight or a bias.
     pub is_vector: Vec<bool>,
-    /// Distinct rotations.
-    pub rotaries: Vec<Rotary>,
+    /// Radians per position of each distinct table of cosines and sines.
+    pub frequencies: Vec<Vec<f32>>,
     /// `[1, vocab]`
     pub logits: Act,
     /// Positions in the context.
@@ -158,7 +158,7 @@ impl Plan {
             parts,
             pieces,
             is_vector,
-            rotaries: rotaries(program),
+            frequencies: frequencies(program),
             logits: program.logits,
             context,
             chunk: target.chunk,
@@ -315,7 +315,7 @@ fn place_weights(
 fn vectors(program: &Program, n_weights: usize) -> Vec<bool> {
     let mut vectors = vec![false; n_weights];
     for op in &program.ops {
-        if let (_, Some(w)) = weights_of(op) {
+        for w in weights_of(op).1 {
             vectors[w.id] = true;
         }
     }
@@ -343,13 +343,16 @@ fn group_bytes(program: &Program, slot_of: &[Option<usize>], chunk: usize) -> BT
     bytes
 }
 
-fn rotaries(program: &Program) -> Vec<Rotary> {
-    let mut found: Vec<Rotary> = Vec::new();
+fn frequencies(program: &Program) -> Vec<Vec<f32>> {
+    let mut found: Vec<Vec<f32>> = Vec::new();
     for op in &program.ops {
-        if let Op::Rope { rotary, .. } = op
-            && !found.contains(rotary)
-        {
-            found.push(rotary.clone());
+        let frequencies = match op {
+            Op::Rope { rotary, .. } => &rotary.frequencies,
+            Op::Fourier { frequencies, .. } => frequencies,
+            _ => continue,
+        };
+        if !found.contains(frequencies) {
+            found.push(frequencies.clone());
         }
     }
     found

@@ -15,7 +15,6 @@ use super::device::Gpu;
 use super::plan::{Buf, Plan};
 use super::shaders;
 use crate::Result;
-use crate::op::Rotary;
 use crate::sampler::Sampling;
 
 /// One prebuilt dispatch.
@@ -229,23 +228,23 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     for (id, _) in plan.is_vector.iter().enumerate().filter(|(_, is)| **is) {
         add(Buf::Vector(id), "a norm weight or bias", words(cols[id]))?;
     }
-    for (i, rotary) in plan.rotaries.iter().enumerate() {
-        let table = turns(rotary, plan.context);
+    for (i, frequencies) in plan.frequencies.iter().enumerate() {
+        let table = turns(frequencies, plan.context);
         add(Buf::Turns(i), "the rotation table", words(table.len()))?;
     }
-    for (i, rotary) in plan.rotaries.iter().enumerate() {
-        let table = turns(rotary, plan.context);
+    for (i, frequencies) in plan.frequencies.iter().enumerate() {
+        let table = turns(frequencies, plan.context);
         gpu.queue
             .write_buffer(&buffers[&Buf::Turns(i)], 0, bytemuck::cast_slice(&table));
     }
     Ok(buffers)
 }
 
-/// `[context, pairs, 2]`: cosine and sine of `pos · frequency`.
-fn turns(rotary: &Rotary, context: usize) -> Vec<f32> {
+/// `[context, frequencies, 2]`: cosine and sine of `pos · frequency`.
+fn turns(frequencies: &[f32], context: usize) -> Vec<f32> {
     let angle = |pos: usize, frequency: &f32| pos as f32 * frequency;
     (0..context)
-        .flat_map(|pos| rotary.frequencies.iter().map(move |f| angle(pos, f)))
+        .flat_map(|pos| frequencies.iter().map(move |f| angle(pos, f)))
         .flat_map(|angle| [angle.cos(), angle.sin()])
         .collect()
 }

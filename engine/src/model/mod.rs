@@ -5,7 +5,9 @@ pub mod blocks;
 pub mod llama;
 pub mod metis;
 pub mod mixtral;
+pub mod moa;
 pub mod mtlm;
+pub mod recipe;
 mod rope_scaling;
 pub mod ssmoelm;
 
@@ -101,6 +103,7 @@ pub const ARCHS: &[Arch] = &[
     ssmoelm::ARCH,
     metis::ARCH,
     mtlm::ARCH,
+    moa::ARCH,
 ];
 
 /// The family that config.json names, or whose weights these are.

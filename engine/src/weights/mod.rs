@@ -309,6 +309,25 @@ impl<'w> Scope<'w> {
         slab::join(slabs.into_iter().collect()).map(|job| self.weights.record(job))
     }
 
+    /// What `record` makes of these weights, if it takes every one of them. None of them counts as taken for it.
+    ///
+    /// # Errors
+    /// What `record` fails with, or [`Error::UnusedWeights`].
+    pub fn rehearse<T>(&self, record: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
+        let weights = Weights {
+            file: self.weights.file.clone(),
+            tensors: self.weights.tensors.clone(),
+            taken: RefCell::default(),
+        };
+        let scope = Scope {
+            weights: &weights,
+            prefix: self.prefix.clone(),
+        };
+        let made = record(&scope)?;
+        weights.finish(|_| false)?;
+        Ok(made)
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }

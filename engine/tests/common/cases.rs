@@ -18,7 +18,7 @@ pub struct Case {
 
 const BOUND: f64 = 1e-11;
 
-fn case(name: String, build: impl FnOnce(&mut Net) -> Act) -> Case {
+pub fn case(name: String, build: impl FnOnce(&mut Net) -> Act) -> Case {
     let mut net = Net::new();
     let y = build(&mut net);
     Case {
@@ -41,6 +41,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(route());
     cases.extend(expert_linear());
     cases.extend(combine());
+    cases.extend(super::metric_cases::all());
     cases
 }
 
@@ -136,8 +137,10 @@ fn elementwise() -> Vec<Case> {
         for function in [
             Function::Silu,
             Function::Gelu,
+            Function::GeluErf,
             Function::Relu,
             Function::ReluSquared,
+            Function::Sigmoid,
         ] {
             for gated in [false, true] {
                 let name = format!("activate {function:?} {width} gated: {gated}");

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub mod cases;
+pub mod metric_cases;
 
 use engine::formats::{Format, Rows, WeightInfo};
 use engine::op::{Act, Function, Heads, Pairing, Rotary, Weight};

@@ -1,0 +1,73 @@
+//! Attention: which files make its kernel for a metric.
+
+use super::call::{Call, Kernel, bindings, read};
+use super::kernels::{Emitter, WG};
+use super::plan::Buf;
+use crate::op::{Heads, Metric, Parameter, Similarity};
+
+/// Keys that attention looks at at a time.
+const TILE: usize = 128;
+
+impl Emitter<'_> {
+    /// `reads`: queries, keys, values.
+    pub(super) fn attention(
+        &self,
+        reads: &[Buf; 3],
+        heads: Heads,
+        metric: &Metric,
+        y: Buf,
+    ) -> Call {
+        let constants = vec![
+            ("WG", WG as f64),
+            ("TILE", TILE as f64),
+            ("N_HEADS", heads.n_heads as f64),
+            ("N_KV_HEADS", heads.n_kv_heads as f64),
+            ("HEAD_DIM", heads.head_dim as f64),
+            ("SCALE", f64::from(metric.scale)),
+        ];
+        let mut call = Call {
+            kernel: Kernel {
+                files: vec!["step"],
+                constants,
+            },
+            bindings: bindings(reads, &[y]),
+            groups: heads.n_heads as u32,
+            blocks: self.blocks(1),
+        };
+        let files = &mut call.kernel.files;
+        if metric.weights().next().is_some() {
+            files.push("map");
+        }
+        files.push(match (metric.similarity, metric.diagonal) {
+            (Similarity::Dot, _) => "similarity/dot",
+            (Similarity::NegSqDist, None) => "similarity/neg_sq_dist",
+            (Similarity::NegSqDist, Some(_)) => "similarity/mahalanobis",
+            (Similarity::Cosine, _) => "similarity/cosine",
+        });
+        files.push(if metric.alpha.is_some() {
+            "alpha/given"
+        } else {
+            "alpha/none"
+        });
+        files.push(if metric.balls.is_some() {
+            "balls/given"
+        } else {
+            "balls/none"
+        });
+        files.push("attention");
+        let mut parameter = |map: &'static str, index: u32, given: Option<Parameter>| {
+            let Some(given) = given else { return };
+            call.kernel
+                .constants
+                .push((map, f64::from(given.map as u32)));
+            call.bindings.push(read(index, Buf::Vector(given.w.id)));
+        };
+        parameter("ALPHA_MAP", 5, metric.alpha);
+        parameter("DIAGONAL_MAP", 6, metric.diagonal);
+        parameter("RADIUS_MAP", 8, metric.balls.map(|balls| balls.radii));
+        if let Some(balls) = metric.balls {
+            call.bindings.push(read(7, Buf::Vector(balls.origins.id)));
+        }
+        call
+    }
+}

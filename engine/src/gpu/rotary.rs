@@ -1,0 +1,60 @@
+//! Rotations by position: alone, and on the way into the caches.
+
+use super::call::{Call, kernel, read};
+use super::kernels::{Emitter, WG};
+use super::plan::Buf;
+use crate::op::{Act, Cache, Pairing, Rotary};
+
+impl Emitter<'_> {
+    pub(super) fn rope(&self, x: Act, rotary: &Rotary, phases: Option<Act>, y: Act) -> Call {
+        let mut constants = rotary_constants(rotary);
+        constants.extend([("WG", WG as f64), ("WIDTH", x.width as f64)]);
+        let shift = if phases.is_some() {
+            "phases/given"
+        } else {
+            "phases/none"
+        };
+        let kernel = kernel(&["step", shift, "rotary", "rope"], constants);
+        let reads = [self.slot(x), self.turns(&rotary.frequencies)];
+        let mut call = self.per_element(kernel, x.width, &reads, &[self.slot(y)]);
+        call.bindings
+            .extend(phases.map(|phases| read(4, self.slot(phases))));
+        call
+    }
+
+    /// Queries, keys and values side by side in `x`.
+    pub(super) fn rope_store(
+        &self,
+        x: Act,
+        rotary: &Rotary,
+        q: Act,
+        (k, v): (Cache, Cache),
+    ) -> Call {
+        let mut constants = rotary_constants(rotary);
+        constants.extend([
+            ("WG", WG as f64),
+            ("Q_WIDTH", q.width as f64),
+            ("K_WIDTH", k.width as f64),
+            ("V_WIDTH", v.width as f64),
+        ]);
+        let files = ["step", "phases/none", "rotary", "fused/rope_store"];
+        let reads = [self.slot(x), self.turns(&rotary.frequencies)];
+        let writes = [self.slot(q), Buf::Cache(k.id), Buf::Cache(v.id)];
+        self.per_element(kernel(&files, constants), x.width, &reads, &writes)
+    }
+
+    /// The table of cosines and sines.
+    pub(super) fn turns(&self, frequencies: &[f32]) -> Buf {
+        let found = self.plan.frequencies.iter().position(|f| f == frequencies);
+        Buf::Turns(found.expect("every table is in the plan"))
+    }
+}
+
+fn rotary_constants(rotary: &Rotary) -> Vec<(&'static str, f64)> {
+    let interleaved = rotary.pairing == Pairing::Interleaved;
+    vec![
+        ("HEAD_DIM", rotary.head_dim as f64),
+        ("PAIRS", rotary.frequencies.len() as f64),
+        ("INTERLEAVED", f64::from(u8::from(interleaved))),
+    ]
+}

@@ -1,0 +1,3 @@
+fn alpha(head: u32) -> f32 {
+    return 1.0;
+}

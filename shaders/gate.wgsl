@@ -1,0 +1,24 @@
+// y = x * (LOW + (HIGH - LOW) * sigmoid(gate)), a gate for each run of columns.
+override WG: u32;
+override WIDTH: u32;
+override N_GATES: u32; // divides WIDTH
+override LOW: f32;
+override HIGH: f32;
+
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [n, WIDTH]
+@group(0) @binding(2) var<storage, read> gates: array<f32>; // [n, N_GATES]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, WIDTH]
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let col = flat_group(group, count) * WG + local;
+    if (col < WIDTH) {
+        let i = group.z * WIDTH + col;
+        let gate = gates[group.z * N_GATES + col / (WIDTH / N_GATES)];
+        y[i] = x[i] * (LOW + (HIGH - LOW) * function(gate));
+    }
+}
