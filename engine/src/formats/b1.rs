@@ -8,8 +8,8 @@ use super::{LANES, Row, f16::widen};
 pub fn unpack(row: Row<'_>, out: &mut [f32]) {
     let d = scale(row);
     for (byte, out) in row.quants.iter().zip(out.as_chunks_mut::<LANES>().0) {
-        for lane in 0..LANES {
-            out[lane] = if byte >> lane & 1 == 1 { d } else { -d };
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = if byte >> lane & 1 == 1 { d } else { -d };
         }
     }
 }

@@ -118,7 +118,7 @@ pub fn codes(codes: Codes, mut stored: Vec<u8>) -> Vec<u8> {
             for group in stored.as_chunks_mut::<16>().0 {
                 let weight = |i: usize| {
                     let byte = group[i / 2];
-                    let nibble = if (i % 2 == 0) == low_first {
+                    let nibble = if i.is_multiple_of(2) == low_first {
                         byte & 15
                     } else {
                         byte >> 4
