@@ -105,15 +105,36 @@ test('a model that was loaded once opens without the network', async () => {
   });
 });
 
-test('files: a safetensors folder', async () => {
-  const folder = new URL('../../models/tiny-llama-gqa-tied/', import.meta.url);
-  const files = fs.readdirSync(folder).map((name) => ({ name, buffer: fs.readFileSync(new URL(name, folder)) }));
+// One of each family, and PyTorch's container; an author's folder as it is.
+const folders = ['llama-gqa-tied', 'llama-bin', 'mixtral-v5', 'neo3', 'metis', 'ssmoelm-5l', 'mtlm1', 'moa-maha'];
+for (const name of folders) {
+  test(`files: the folder tiny-${name}`, async () => {
+    const folder = new URL(`../../models/tiny-${name}/`, import.meta.url);
+    const files = fs.readdirSync(folder).map((file) => ({ name: file, buffer: fs.readFileSync(new URL(file, folder)) }));
+    await withPage({}, async (thimble) => {
+      await thimble.openFiles(...files);
+      await thimble.untilReady();
+      await thimble.ask('Hi');
+      await thimble.untilAnswered();
+      assert.equal(await thimble.answers.count(), 1);
+    });
+  });
+}
+
+test('files: what a file leaves open is found out, said, and kept', async () => {
+  const folder = new URL('../../models/trained-mtlm1/', import.meta.url);
+  const names = fs.readdirSync(folder).filter((name) => !name.endsWith('.md'));
+  const files = names.map((name) => ({ name, buffer: fs.readFileSync(new URL(name, folder)) }));
   await withPage({}, async (thimble) => {
     await thimble.openFiles(...files);
     await thimble.untilReady();
-    await thimble.ask('Hi');
-    await thimble.untilAnswered();
-    assert.equal(await thimble.answers.count(), 1);
+    const found = thimble.page.getByTestId('found');
+    assert.match(await found.innerText(), /fits best: rope_interleaved = true \(\d\.\d\d nats per token\)/);
+    await thimble.shoot('10-found');
+    await thimble.page.getByRole('button', { name: 'Choose another model' }).click();
+    await thimble.openFiles(...files);
+    await thimble.untilReady();
+    assert.equal(await found.count(), 0, 'known from the last time');
   });
 });
 

@@ -189,7 +189,7 @@ fn App() -> impl IntoView {
             </div>
         </footer>
         <sheet::Sheet />
-        <div class="drop" class:shown=dragging aria-hidden="true">"Drop a .gguf file, or the files of a safetensors model"</div>
+        <div class="drop" class:shown=dragging aria-hidden="true">"Drop a .gguf file, or all files of a model's folder"</div>
     }
 }
 

@@ -89,9 +89,9 @@ fn FilePicker() -> impl IntoView {
             <label class="link">
                 "Open your own model"
                 <input class="unseen" type="file" multiple data-testid="files" on:change=chosen
-                    accept=".gguf,.safetensors,.json,.jinja,.txt,.model" />
+                    accept=".gguf,.safetensors,.bin,.pt,.pth,.json,.jinja,.txt,.model" />
             </label>
-            ": a .gguf file, or all files of a safetensors model. You can also drop them here."
+            ": a .gguf file, or all files of a model's folder. You can also drop them here."
         </p>
     }
 }
