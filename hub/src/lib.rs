@@ -5,7 +5,7 @@
 
 mod listing;
 
-pub use listing::{Entry, Listing};
+pub use listing::{Entry, Listing, SMALL_FILES};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -29,7 +29,10 @@ pub async fn pack(from: &Path, to: &Path, precision: Precision) -> Result<(), Fa
         return Err(Failure::Said(text.into()));
     }
     let mut texts = BTreeMap::new();
-    for file in files.iter().filter(|file| is_small(file)) {
+    for file in files
+        .iter()
+        .filter(|file| hub::SMALL_FILES.contains(&file.name()))
+    {
         let text = String::from_utf8(file.read_all().await?)
             .map_err(|_| Failure::Said(format!("{} is not UTF-8", file.name())))?;
         texts.insert(file.name().to_owned(), text);
@@ -54,11 +57,6 @@ pub async fn pack(from: &Path, to: &Path, precision: Precision) -> Result<(), Fa
         megabytes(checkpoint.sources.iter().map(Source::len).sum())
     ));
     Ok(())
-}
-
-fn is_small(file: &Source) -> bool {
-    let name = file.name();
-    (name.ends_with(".json") && !name.ends_with(".index.json")) || name.ends_with(".jinja")
 }
 
 /// Where everything goes.

@@ -126,7 +126,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         chosen.extend(
             names
                 .iter()
-                .filter(|n| SMALL_FILES.contains(&n.as_str()))
+                .filter(|n| hub::SMALL_FILES.contains(&n.as_str()) || INDICES.contains(&n.as_str()))
                 .cloned(),
         );
     } else if chosen.len() != 1 {
@@ -142,18 +142,9 @@ pub fn sources(path: &Path) -> Result<Vec<Source>, Failure> {
         .collect::<Result<_, _>>()?)
 }
 
-const SMALL_FILES: [&str; 8] = [
-    "config.json",
-    "thimble.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "chat_template.jinja",
-    INDEX,
-    TORCH_INDEX,
-];
 const INDEX: &str = "model.safetensors.index.json";
 const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
+const INDICES: [&str; 2] = [INDEX, TORCH_INDEX];
 
 /// The shards that the index names, or `model.safetensors`, or whatever .safetensors there is: a folder may
 /// hold the same weights twice.
