@@ -1,19 +1,30 @@
-// One lane's share of dot(w[row], x[token]): 4 units, a group of 32 weights, at a time.
-fn row_dot(row: u32, token: u32, lane: u32) -> f32 {
-    var sum = 0.0;
-    for (var unit = 4u * lane; unit < UNITS; unit += 4u * LANES) {
-        sum += dot8(row, token, unit) + dot8(row, token, unit + 1u)
-            + dot8(row, token, unit + 2u) + dot8(row, token, unit + 3u);
+// One lane's share of dot(w[row], x[token]) for 4 rows: x is read once for all of them, a group at a time.
+fn row_dots(rows: vec4<u32>, token: u32, lane: u32) -> vec4<f32> {
+    var sums = vec4<f32>();
+    for (var group = lane; group < GROUPS; group += LANES) {
+        let scales4 = array(
+            scale_of(rows.x, group), scale_of(rows.y, group), scale_of(rows.z, group), scale_of(rows.w, group));
+        let unit = 4u * group;
+        sums += dots8(rows, token, unit, scales4) + dots8(rows, token, unit + 1u, scales4)
+            + dots8(rows, token, unit + 2u, scales4) + dots8(rows, token, unit + 3u, scales4);
     }
-    return sum;
+    return sums;
 }
 
-fn dot8(row: u32, token: u32, unit: u32) -> f32 {
+fn dots8(rows: vec4<u32>, token: u32, unit: u32, scales4: array<vec2<f32>, 4>) -> vec4<f32> {
     // The first half folds away where a row is made of whole groups.
     if (UNITS % 4u != 0u && unit >= UNITS) {
-        return 0.0;
+        return vec4<f32>();
     }
-    let w = unpack8(row, unit);
     let at = columns(unit);
-    return dot(w[0], x4(token, at.x)) + dot(w[1], x4(token, at.y));
+    let x = mat2x4(x4(token, at.x), x4(token, at.y));
+    return vec4(
+        dot8(unpack8(rows.x, unit, scales4[0]), x),
+        dot8(unpack8(rows.y, unit, scales4[1]), x),
+        dot8(unpack8(rows.z, unit, scales4[2]), x),
+        dot8(unpack8(rows.w, unit, scales4[3]), x));
+}
+
+fn dot8(w: mat2x4<f32>, x: mat2x4<f32>) -> f32 {
+    return dot(w[0], x[0]) + dot(w[1], x[1]);
 }

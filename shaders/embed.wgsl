@@ -17,7 +17,8 @@ fn main(
     if (unit >= UNITS || token < ROW0 || token >= ROW0 + ROWS) {
         return;
     }
-    let w = unpack8(token - ROW0, unit);
+    let row = token - ROW0;
+    let w = unpack8(row, unit, scale_of(row, unit / 4u));
     let at = columns(unit);
     write4(w[0], group.z * COLS, at.x);
     write4(w[1], group.z * COLS, at.y);

@@ -1,4 +1,4 @@
-// ExpertLinear for many tokens: one invocation to a row of an expert and a block of 8 of its tokens. The
+// ExpertLinear for many tokens: one invocation to 4 rows of an expert and a block of 8 of its tokens. The
 // bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
 override WG: u32;
 override ROW0: u32;
@@ -24,16 +24,22 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let expert = groups[BLOCKS + 2u * group.z];
-    let col = flat_group(group, count) * WG + local;
-    let row = expert * WIDTH + col;
-    if (expert == N_EXPERTS || col >= WIDTH || row < ROW0 || row - ROW0 >= ROWS) {
+    // Neighbours have neighbouring rows.
+    let cols = flat_group(group, count) * 4u * WG + local + WG * vec4(0u, 1u, 2u, 3u);
+    let rows = expert * WIDTH + cols;
+    let is_here = (cols < vec4(WIDTH)) & (rows >= vec4(ROW0)) & (rows < vec4(ROW0 + ROWS));
+    if (expert == N_EXPERTS || !any(is_here)) {
         return;
     }
     let entry = groups[BLOCKS + 2u * group.z + 1u];
     end = groups[expert + 1u];
-    let sums = row_dots(row - ROW0, entry);
-    write4(sums[0], entry, col);
-    write4(sums[1], entry + 4u, col);
+    let dots = row_dots(clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0, entry);
+    for (var i = 0u; i < 4u; i += 1u) {
+        if (is_here[i]) {
+            write4(dots.first[i], entry, cols[i]);
+            write4(dots.second[i], entry + 4u, cols[i]);
+        }
+    }
 }
 
 fn write4(values: vec4<f32>, entry: u32, col: u32) {

@@ -1,5 +1,5 @@
-// ExpertLinear for one token: the grid's third dimension is the i-th of its experts, LANES invocations to a
-// row. The bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
+// ExpertLinear for one token: the grid's third dimension is the i-th of its experts, LANES invocations to 4
+// rows. The bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
 override ROW0: u32;
 override WIDTH: u32; // rows of one expert
 override OWN_INPUT: bool; // whether each expert has a row of x to itself
@@ -13,15 +13,18 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let col = flat_group(group, count) * (WG / LANES) + local / LANES;
-    let row = u32(routing[group.z]) * WIDTH + col;
-    let is_here = col < WIDTH && row >= ROW0 && row - ROW0 < ROWS;
-    var sum = 0.0;
-    if (is_here) {
-        sum = row_dot(row - ROW0, select(0u, group.z, OWN_INPUT), local % LANES);
+    let cols = 4u * (flat_group(group, count) * (WG / LANES) + local / LANES) + vec4(0u, 1u, 2u, 3u);
+    let rows = u32(routing[group.z]) * WIDTH + cols;
+    let is_here = (cols < vec4(WIDTH)) & (rows >= vec4(ROW0)) & (rows < vec4(ROW0 + ROWS));
+    var sums = vec4<f32>();
+    if (any(is_here)) {
+        let here = clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0;
+        sums = row_dots(here, select(0u, group.z, OWN_INPUT), local % LANES);
     }
-    sum = reduce_sum(sum, local);
-    if (is_here && local % LANES == 0u) {
-        y[group.z * WIDTH + col] = sum;
+    sums = reduce_sums(sums, local);
+    for (var i = local % LANES; i < 4u; i += LANES) {
+        if (is_here[i]) {
+            y[group.z * WIDTH + cols[i]] = sums[i];
+        }
     }
 }

@@ -15,13 +15,14 @@ fn main(
     for (var col = local; col < WIDTH; col += WG) {
         total += x[row + col];
     }
-    let mean = reduce_sum(total, local) / f32(WIDTH);
+    let mean = reduce_sums(vec4(total, 0.0, 0.0, 0.0), local).x / f32(WIDTH);
     var squares = 0.0;
     for (var col = local; col < WIDTH; col += WG) {
         let apart = x[row + col] - mean;
         squares += apart * apart;
     }
-    let scale = inverseSqrt(reduce_sum(squares, local) / f32(WIDTH) + EPS);
+    let sum = reduce_sums(vec4(squares, 0.0, 0.0, 0.0), local).x;
+    let scale = inverseSqrt(sum / f32(WIDTH) + EPS);
     for (var col = local; col < WIDTH; col += WG) {
         y[row + col] = added(scaled((x[row + col] - mean) * scale, col), col);
     }

@@ -1,4 +1,4 @@
-// Linear for many tokens: one invocation to a weight row and a block of 8 tokens.
+// Linear for many tokens: one invocation to 4 weight rows and a block of 8 tokens.
 override WG: u32;
 override ROW0: u32; // column of y that row 0 belongs to
 override WIDTH: u32; // columns of y
@@ -11,14 +11,17 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = flat_group(group, count) * WG + local;
-    if (row >= ROWS) {
+    // Neighbours have neighbouring rows.
+    let rows = flat_group(group, count) * 4u * WG + local + WG * vec4(0u, 1u, 2u, 3u);
+    if (rows.x >= ROWS) {
         return;
     }
     let token = 8u * group.z;
-    let sums = row_dots(row, token);
-    write4(sums[0], token, ROW0 + row);
-    write4(sums[1], token + 4u, ROW0 + row);
+    let dots = row_dots(min(rows, vec4(ROWS - 1u)), token);
+    for (var i = 0u; i < 4u && rows[i] < ROWS; i += 1u) {
+        write4(dots.first[i], token, ROW0 + rows[i]);
+        write4(dots.second[i], token + 4u, ROW0 + rows[i]);
+    }
 }
 
 fn write4(values: vec4<f32>, token: u32, col: u32) {

@@ -1,4 +1,4 @@
-// Linear for one token: y[col] = dot(w[row], x), LANES invocations to a row.
+// Linear for one token: y[col] = dot(w[row], x), LANES invocations to 4 rows.
 override ROW0: u32; // column of y that row 0 belongs to
 override WIDTH: u32; // columns of y
 
@@ -10,13 +10,15 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = flat_group(group, count) * (WG / LANES) + local / LANES;
-    var sum = 0.0;
-    if (row < ROWS) {
-        sum = row_dot(row, 0u, local % LANES);
+    let rows = 4u * (flat_group(group, count) * (WG / LANES) + local / LANES) + vec4(0u, 1u, 2u, 3u);
+    var sums = vec4<f32>();
+    if (rows.x < ROWS) {
+        sums = row_dots(min(rows, vec4(ROWS - 1u)), 0u, local % LANES);
     }
-    sum = reduce_sum(sum, local);
-    if (row < ROWS && local % LANES == 0u) {
-        y[ROW0 + row] = finish(sum, 0u, ROW0 + row);
+    sums = reduce_sums(sums, local);
+    for (var i = local % LANES; i < 4u; i += LANES) {
+        if (rows[i] < ROWS) {
+            y[ROW0 + rows[i]] = finish(sums[i], 0u, ROW0 + rows[i]);
+        }
     }
 }

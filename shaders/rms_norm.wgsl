@@ -15,7 +15,8 @@ fn main(
     for (var col = local; col < WIDTH; col += WG) {
         squares += x[row + col] * x[row + col];
     }
-    let scale = inverseSqrt(reduce_sum(squares, local) / f32(WIDTH) + EPS);
+    let sum = reduce_sums(vec4(squares, 0.0, 0.0, 0.0), local).x;
+    let scale = inverseSqrt(sum / f32(WIDTH) + EPS);
     for (var col = local; col < WIDTH; col += WG) {
         y[row + col] = scaled(x[row + col] * scale, col);
     }

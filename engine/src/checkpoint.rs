@@ -1,18 +1,19 @@
-//! A published model, opened: program, load jobs, tokenizer and chat template from a GGUF file or from
-//! the files of a Hugging Face folder.
+//! A published model, opened: settings, tokenizer, chat template and the weights' headers, from a GGUF file or from
+//! the files of a Hugging Face folder; and its forward pass, recorded under some settings.
+
+mod folder;
+mod gguf_file;
 
 use crate::{
     Error, Result,
     model::{self, Arch, Switch},
+    profile::{self, Manners, SIDECAR, Settings},
     program::Program,
-    text::{
-        chat::ChatTemplate,
-        tokenizer::{HfFiles, Tokenizer},
-    },
-    weights::{Job, Tensor, Weights, gguf, metadata::Metadata, safetensors, source::Source, torch},
+    text::{chat::ChatTemplate, tokenizer::Tokenizer},
+    weights::{Job, Scope, Tensor, Weights, source::Source, torch},
 };
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 /// A model's headers and small files; the weights themselves are still in theirs.
 pub struct Checkpoint {
@@ -20,8 +21,11 @@ pub struct Checkpoint {
     pub name: String,
     /// The family.
     pub arch: &'static Arch,
-    /// Its settings: config.json's, or a GGUF's metadata in the same words.
+    /// Its settings: config.json's, or a GGUF's metadata in the same words, and what a profile and the visitor's
+    /// sidecar say.
     pub config: Value,
+    /// What the sidecars said.
+    pub sidecar: Settings,
     /// By the names that the family asks for.
     tensors: Vec<(String, Tensor)>,
     /// The files that the tensors lie in.
@@ -30,29 +34,53 @@ pub struct Checkpoint {
     pub tokenizer: Tokenizer,
     /// Messages to a prompt; none in a base model.
     pub template: Option<ChatTemplate>,
+    /// How it wants to be talked to.
+    pub manners: Manners,
+}
+
+/// What a model's own files say.
+struct Files {
+    name: Option<String>,
+    /// The family, where the container names it.
+    arch: Option<&'static Arch>,
+    config: Settings,
+    /// A sidecar that was packed with the weights.
+    sidecar: Settings,
+    /// What they recommend, in a profile's words.
+    recommended: Settings,
+    tensors: Vec<(String, Tensor)>,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
 }
 
 impl Checkpoint {
     /// Opens a GGUF file, or the files of a Hugging Face folder (config.json, tokenizer.json, one or more
     /// *.safetensors or pytorch_model*.bin, and tokenizer_config.json, generation_config.json,
-    /// chat_template.jinja, *.index.json where there are any), in any order. Reads headers and small files only.
+    /// chat_template.jinja, *.index.json where there are any), in any order, and the sidecars beside either
+    /// (see [`profile`]). Reads headers and small files only.
     ///
     /// # Errors
     /// Whatever is wrong with the files, as a sentence.
     pub async fn open(sources: Vec<Source>) -> Result<Self> {
+        let (sidecars, sources): (Vec<_>, Vec<_>) = sources
+            .into_iter()
+            .partition(|source| base_name(source) == SIDECAR);
         let Some(first) = sources.first() else {
             return Err(Error::BadRequest(
                 "no file was given; choose a .gguf file, or all files of a model's folder".into(),
             ));
         };
-        let is_hf = |source: &Source| {
-            let name = base_name(source);
-            is_safetensors(source) || torch::is_torch(name) || name == "config.json"
+        let files = if sources.len() == 1 && !folder::is_of_folder(first) {
+            gguf_file::read(first).await?
+        } else {
+            folder::read(&sources).await?
         };
-        if sources.len() == 1 && !is_hf(first) {
-            return open_gguf(sources).await;
+        let mut sidecar = files.sidecar.clone();
+        for source in sidecars.iter().rev() {
+            let settings = profile::object(SIDECAR, &source.read_all().await?)?;
+            profile::lay_over(&mut sidecar, settings);
         }
-        open_hf(sources).await
+        files.assemble(sources, sidecar)
     }
 
     /// Records the forward pass under the checkpoint's own settings and some more.
@@ -64,9 +92,8 @@ impl Checkpoint {
         for (key, value) in settings {
             config[key] = value.clone();
         }
-        let weights = self.weights()?;
-        let program = (self.arch.build)(&config, &weights.root())?;
-        let jobs = weights.finish(self.arch.ignores)?;
+        let build = |weights: &Scope<'_>| (self.arch.build)(&config, weights);
+        let (program, jobs) = self.weights()?.record(self.arch.ignores, build)?;
         Ok(Recording { program, jobs })
     }
 
@@ -103,6 +130,54 @@ impl Checkpoint {
     }
 }
 
+impl Files {
+    /// In rising order: what holds for the family, the model's files, profiles and sidecars.
+    fn assemble(self, sources: Vec<Source>, sidecar: Settings) -> Result<Checkpoint> {
+        let mut said = self.config;
+        profile::lay_over(&mut said, sidecar.clone());
+        let said = Value::Object(said);
+        let weights = Weights::new(weights_file(&sources), self.tensors.iter().cloned())?;
+        let arch = match self.arch {
+            Some(arch) => arch,
+            None => model::arch_of_files(&said, &weights.root())?,
+        };
+        let family = profile::of_family(arch.model_types[0]);
+        let mut manners = family.clone();
+        profile::lay_over(&mut manners, self.recommended);
+        profile::lay_over(&mut manners, sidecar.clone());
+        let template = |settings: &Settings| match settings.get("chat_template") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(source)) => {
+                ChatTemplate::new(source, self.tokenizer.names()).map(Some)
+            }
+            Some(_) => Err(Error::BadConfig {
+                file: SIDECAR.into(),
+                problem: "chat_template is no text".into(),
+            }),
+        };
+        let template = match self.template {
+            _ if sidecar.contains_key("chat_template") => template(&sidecar)?,
+            Some(template) => Some(template),
+            None => template(&family)?,
+        };
+        let mut config = Value::Object(family);
+        for (key, value) in said.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        Ok(Checkpoint {
+            name: self.name.unwrap_or_else(|| arch.model_types[0].into()),
+            arch,
+            config,
+            manners: Manners::read(&manners)?,
+            sidecar,
+            tensors: self.tensors,
+            sources,
+            tokenizer: self.tokenizer,
+            template,
+        })
+    }
+}
+
 /// A forward pass and what brings its weights in, in the order of their ids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
@@ -130,195 +205,19 @@ impl Recording {
     }
 }
 
-const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
-
-async fn open_gguf(sources: Vec<Source>) -> Result<Checkpoint> {
-    let source = &sources[0];
-    let header = gguf::open(source, 0).await?;
-    let metadata = &header.metadata;
-    let (arch, dialect) = model::arch_of_gguf(metadata)?;
-    let mut config = (dialect.config)(metadata)?;
-    let mut tensors = Vec::with_capacity(header.tensors.len());
-    for tensor in header.tensors {
-        if tensor.name == "rope_freqs.weight" {
-            config["rope_factors"] = json!(read_f32(source, &tensor).await?);
-            continue;
-        }
-        let name = (dialect.rename)(&tensor.name).unwrap_or_else(|| tensor.name.clone());
-        tensors.push((name, tensor));
+/// What found settings are remembered under: the same for the same files, and another when one of them changes its
+/// name, its size or its last 4 KiB.
+///
+/// # Errors
+/// [`Error::Source`]
+pub async fn fingerprint(sources: &[Source]) -> Result<String> {
+    let mut hasher = Sha256::new();
+    for source in sources {
+        let n_bytes = source.len();
+        hasher.update(format!("{} {n_bytes}\n", source.name()));
+        hasher.update(source.read(n_bytes.saturating_sub(4096)..n_bytes).await?);
     }
-    let tokenizer = Tokenizer::from_gguf(metadata)?;
-    let template = ChatTemplate::from_gguf(metadata, &tokenizer)?;
-    let name = gguf_title(metadata, source);
-    assemble(name, arch, config, tensors, sources, tokenizer, template)
-}
-
-/// `general.basename` and `size_label` read better than `general.name`, which is often a training run's.
-fn gguf_title(metadata: &Metadata, source: &Source) -> String {
-    let text = |key| metadata.str(key).ok().filter(|s| !s.is_empty());
-    match (
-        text("general.basename"),
-        text("general.size_label"),
-        text("general.name"),
-    ) {
-        (Some(base), Some(size), _) => format!("{base} {size}"),
-        (_, _, Some(name)) => name.into(),
-        _ => base_name(source).trim_end_matches(".gguf").into(),
-    }
-}
-
-async fn open_hf(sources: Vec<Source>) -> Result<Checkpoint> {
-    let mut tensors = Vec::new();
-    let mut config = json!({});
-    let mut texts = BTreeMap::new();
-    for (file, source) in sources
-        .iter()
-        .enumerate()
-        .filter(|(_, s)| is_safetensors(s))
-    {
-        let header = safetensors::open(source, file).await?;
-        for (key, text) in header.metadata {
-            if key.contains('.') {
-                // A file of the folder, by `thimble pack`.
-                texts.insert(key, text);
-            } else {
-                // Some authors keep a few settings here.
-                config[key] = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            }
-        }
-        tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
-    }
-    let files = HfFolder::read(&sources, &texts).await?;
-    lay_over(&mut config, "config.json", files.config.as_deref())?;
-    for sidecar in &files.sidecars {
-        lay_over(&mut config, SIDECAR, Some(sidecar))?;
-    }
-    // A folder may hold the same weights twice.
-    if !sources.iter().any(is_safetensors) {
-        for (file, source) in sources.iter().enumerate().filter(|(_, s)| is_torch(s)) {
-            let header = torch::open(source, file).await?;
-            tensors.extend(header.tensors.into_iter().map(|t| (t.name.clone(), t)));
-        }
-    }
-    let tokenizer = Tokenizer::from_hf(&HfFiles {
-        tokenizer: &files.tokenizer,
-        tokenizer_config: files.tokenizer_config.as_deref(),
-        generation_config: files.generation_config.as_deref(),
-        config: files.config.as_deref(),
-    })?;
-    let template = ChatTemplate::from_hf(
-        files.tokenizer_config.as_deref(),
-        files.chat_template.as_deref(),
-        &tokenizer,
-    )?;
-    let weights = Weights::new(weights_file(&sources), tensors.iter().cloned())?;
-    let arch = model::arch_of_files(&config, &weights.root())?;
-    let path = config["_name_or_path"].as_str().unwrap_or_default();
-    let name = match path.rsplit('/').next() {
-        Some(name) if !name.is_empty() => name,
-        _ => config["name"].as_str().unwrap_or(arch.model_types[0]),
-    };
-    let name = name.to_owned();
-    assemble(name, arch, config, tensors, sources, tokenizer, template)
-}
-
-/// A visitor's own settings beside a published model: keys that go before those of config.json. Of several
-/// such files the first goes before the others.
-const SIDECAR: &str = "thimble.json";
-
-/// Adds the keys of a JSON file, before those that are there.
-fn lay_over(config: &mut Value, file: &str, bytes: Option<&[u8]>) -> Result<()> {
-    let Some(bytes) = bytes else {
-        return Ok(());
-    };
-    let bad = |problem: String| Error::BadConfig {
-        file: file.into(),
-        problem,
-    };
-    let over = serde_json::from_slice(bytes).map_err(|e| bad(format!("it is no JSON: {e}")))?;
-    let Value::Object(over) = over else {
-        return Err(bad("it is no JSON object".into()));
-    };
-    for (key, value) in over {
-        config[key] = value;
-    }
-    Ok(())
-}
-
-/// The small files of a Hugging Face folder.
-struct HfFolder {
-    /// Some authors publish none.
-    config: Option<Vec<u8>>,
-    /// Those that go before the others come last.
-    sidecars: Vec<Vec<u8>>,
-    tokenizer: Vec<u8>,
-    tokenizer_config: Option<Vec<u8>>,
-    generation_config: Option<Vec<u8>>,
-    chat_template: Option<Vec<u8>>,
-}
-
-impl HfFolder {
-    /// Reads the files, those that are missing from the `texts` of a packed file's header.
-    async fn read(sources: &[Source], texts: &BTreeMap<String, String>) -> Result<Self> {
-        if let Some(index) = find(sources, "model.safetensors.index.json") {
-            let index =
-                safetensors::index("model.safetensors.index.json", &index.read_all().await?)?;
-            for shard in index.shards() {
-                find(sources, &shard).ok_or_else(|| missing(&shard))?;
-            }
-        } else if !sources.iter().any(is_safetensors) {
-            if let Some(index) = find(sources, TORCH_INDEX) {
-                for shard in torch::index(TORCH_INDEX, &index.read_all().await?)?.shards() {
-                    find(sources, &shard).ok_or_else(|| missing(&shard))?;
-                }
-            } else if !sources.iter().any(is_torch) {
-                return Err(missing("model.safetensors"));
-            }
-        }
-        let mut sidecars = Vec::new();
-        sidecars.extend(texts.get(SIDECAR).map(|text| text.clone().into_bytes()));
-        for source in sources.iter().filter(|s| base_name(s) == SIDECAR).rev() {
-            sidecars.push(source.read_all().await?);
-        }
-        Ok(Self {
-            config: optional(sources, texts, "config.json").await?,
-            sidecars,
-            tokenizer: optional(sources, texts, "tokenizer.json")
-                .await?
-                .ok_or_else(|| missing("tokenizer.json"))?,
-            tokenizer_config: optional(sources, texts, "tokenizer_config.json").await?,
-            generation_config: optional(sources, texts, "generation_config.json").await?,
-            chat_template: optional(sources, texts, "chat_template.jinja").await?,
-        })
-    }
-}
-
-fn assemble(
-    name: String,
-    arch: &'static Arch,
-    config: Value,
-    tensors: Vec<(String, Tensor)>,
-    sources: Vec<Source>,
-    tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
-) -> Result<Checkpoint> {
-    let own_template = || {
-        let source = arch.chat_template?;
-        Some(ChatTemplate::new(source, tokenizer.names()))
-    };
-    let template = match template {
-        Some(template) => Some(template),
-        None => own_template().transpose()?,
-    };
-    Ok(Checkpoint {
-        name,
-        arch,
-        config,
-        tensors,
-        sources,
-        tokenizer,
-        template,
-    })
+    Ok(format!("{:x}", hasher.finalize())[..24].to_owned())
 }
 
 fn weights_file(sources: &[Source]) -> &str {
@@ -329,57 +228,6 @@ fn weights_file(sources: &[Source]) -> &str {
             name.ends_with(".gguf") || name.ends_with(".safetensors") || torch::is_weights(name)
         })
         .unwrap_or("the model file")
-}
-
-/// A small f32 vector that the model's structure depends on.
-async fn read_f32(source: &Source, tensor: &Tensor) -> Result<Vec<f32>> {
-    if tensor.dtype != Ok(crate::weights::Dtype::F32)
-        || tensor.range.end - tensor.range.start > 4096
-    {
-        let format = tensor.dtype.as_ref().map_or_else(Clone::clone, |dtype| {
-            format!("{dtype:?} of {:?}", tensor.shape)
-        });
-        return Err(Error::UnsupportedFormat {
-            name: tensor.name.clone(),
-            format,
-        });
-    }
-    let bytes = source.read(tensor.range.clone()).await?;
-    Ok(bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|b| f32::from_le_bytes(*b))
-        .collect())
-}
-
-async fn optional(
-    sources: &[Source],
-    texts: &BTreeMap<String, String>,
-    name: &str,
-) -> Result<Option<Vec<u8>>> {
-    match find(sources, name) {
-        Some(source) => Ok(Some(source.read_all().await?)),
-        None => Ok(texts.get(name).map(|text| text.clone().into_bytes())),
-    }
-}
-
-fn missing(name: &str) -> Error {
-    Error::BadRequest(format!(
-        "'{name}' is not among the chosen files; choose a .gguf file, or all files of the model's folder together"
-    ))
-}
-
-fn find<'s>(sources: &'s [Source], name: &str) -> Option<&'s Source> {
-    sources.iter().find(|source| base_name(source) == name)
-}
-
-fn is_safetensors(source: &Source) -> bool {
-    base_name(source).ends_with(".safetensors")
-}
-
-fn is_torch(source: &Source) -> bool {
-    torch::is_weights(base_name(source))
 }
 
 fn base_name(source: &Source) -> &str {

@@ -5,7 +5,7 @@ use crate::{
     calibrate::{self, Found},
     checkpoint::Checkpoint,
     load::{Device, Loader},
-    model::Arch,
+    profile::{Manners, Recommended},
     sampler::Sampling,
     session::{End, Run, Session, Tick},
     text::{
@@ -25,7 +25,7 @@ pub struct Engine {
     session: Session,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    arch: &'static Arch,
+    manners: Manners,
     info: Info,
 }
 
@@ -70,8 +70,8 @@ pub struct Info {
     pub context: usize,
     /// Tokens that the model was trained for.
     pub max_context: usize,
-    /// What calibration found out about the files, where they left something open. Given back as a
-    /// `thimble.json`, it need not be found again.
+    /// What calibration found out about the files, where they left something open. Given back as the last
+    /// [`SIDECAR`](crate::profile::SIDECAR), it need not be found again.
     pub found: Option<Found>,
     /// For the status line: `WebGPU · <adapter>` or `CPU`.
     pub backend: String,
@@ -79,6 +79,8 @@ pub struct Info {
     pub backend_reason: Option<String>,
     /// Whether it can chat; otherwise it only continues text.
     pub has_template: bool,
+    /// Sampling that its author recommends.
+    pub recommended: Recommended,
     /// On a GPU: dispatches that one decoded token costs, sampling included.
     pub dispatches_per_token: Option<usize>,
 }
@@ -187,6 +189,7 @@ impl Engine {
             backend: device.describe(),
             backend_reason: device.reason,
             has_template: checkpoint.template.is_some(),
+            recommended: checkpoint.manners.sampling,
             dispatches_per_token: backend.dispatches_per_token(),
         };
         let session = Session::new(backend, context, recording.program.vocab());
@@ -194,7 +197,7 @@ impl Engine {
             session,
             tokenizer: checkpoint.tokenizer,
             template: checkpoint.template,
-            arch: checkpoint.arch,
+            manners: checkpoint.manners,
             info,
         })
     }
@@ -225,7 +228,7 @@ impl Engine {
             (Prompt::Chat(messages), Some(template)) => {
                 let text = template.render(messages, true)?;
                 let mut tokens = self.tokenizer.encode(&text, true)?;
-                if self.arch.begins_with_bos {
+                if self.manners.begins_with_bos {
                     tokens.splice(0..0, self.tokenizer.bos());
                 }
                 Ok(tokens)
@@ -284,7 +287,7 @@ impl Engine {
         let trims_space = self.tokenizer.begins_with_space() && !is_continuation;
         let mut stop = generation.stop.clone();
         if !is_continuation {
-            stop.extend(self.arch.stop.iter().map(|s| s.to_string()));
+            stop.extend(self.manners.stop.iter().cloned());
         }
         let mut stream = TokenStream::new(&stop, trims_space);
         let mut reason = None;

@@ -22,6 +22,8 @@ pub enum Error {
     MissingWeight {
         /// Full tensor name.
         name: String,
+        /// The shape that is needed, as far as it is known.
+        shape: Vec<usize>,
         /// The file that was searched.
         file: String,
     },
@@ -38,14 +40,24 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// Tensors of the file that the architecture did not use: the model would not be what its author made.
-    #[error(
-        "the file holds {count} weights that this architecture does not use ({examples}); running without them would give wrong answers. Choose another export of the model"
-    )]
+    #[error("the file holds {} weights that this architecture does not use", names.len())]
     UnusedWeights {
-        /// How many.
-        count: usize,
-        /// The first few names.
-        examples: String,
+        /// Their names, as the architecture spells them.
+        names: Vec<String>,
+    },
+    /// Weights are missing or left over.
+    #[error(
+        "{file} is not what its architecture needs: {n_missing} weights are missing, and {n_left_over} are left over\n{table}The file is incomplete, or made for another program. Download it again, or choose another export of the model"
+    )]
+    Misfit {
+        /// The file.
+        file: String,
+        /// How many are missing.
+        n_missing: usize,
+        /// How many are left over.
+        n_left_over: usize,
+        /// A line for each, or for those of one kind.
+        table: String,
     },
     /// A tensor in a number format that is not supported.
     #[error(

@@ -2,7 +2,8 @@
 //!
 //! The map, from a file to a token:
 //!
-//! - [`weights`] opens GGUF and safetensors by byte ranges ([`weights::source::Source`]);
+//! - [`weights`] opens GGUF and safetensors by byte ranges ([`weights::source::Source`]); [`checkpoint`] and
+//!   [`profile`] say what a model is;
 //! - [`model`] holds one file per architecture family, each of which records its forward pass with a
 //!   [`program::Builder`] into a [`program::Program`] of [`op::Op`]s;
 //! - [`formats`] says how packed weights lie in memory;
@@ -23,6 +24,7 @@ mod load;
 pub mod model;
 pub mod op;
 pub mod platform;
+pub mod profile;
 pub mod program;
 pub mod sampler;
 pub mod session;

@@ -325,6 +325,24 @@ pub enum Op {
 }
 
 impl Op {
+    /// The matrix and the vectors (norm weight, bias, parameters) that the op uses.
+    pub fn weights(&self) -> (Option<Weight>, Vec<Weight>) {
+        match *self {
+            Op::Embed { w, .. } | Op::ExpertLinear { w, .. } => (Some(w), vec![]),
+            Op::Linear { w, bias, .. } => (Some(w), bias.into_iter().collect()),
+            Op::RmsNorm { w, .. } => (None, w.into_iter().collect()),
+            Op::LayerNorm { w, bias, .. } | Op::Conv { w, bias, .. } => {
+                (None, [w].into_iter().chain(bias).collect())
+            }
+            Op::Scale { factors, .. } => (None, vec![factors.w]),
+            Op::Route { bias, .. } | Op::PathWeights { bias, .. } => {
+                (None, bias.into_iter().collect())
+            }
+            Op::Attention { metric, .. } => (None, metric.weights().collect()),
+            _ => (None, vec![]),
+        }
+    }
+
     /// The activations that the op reads.
     pub fn reads(&self) -> Vec<Act> {
         match *self {

@@ -10,9 +10,12 @@ fn signed(bits: u32, d: f32) -> vec4<f32> {
     return select(vec4(-d), vec4(d), (vec4(bits) & vec4(1u, 2u, 4u, 8u)) != vec4(0u));
 }
 
-fn unpack8(row: u32, unit: u32) -> mat2x4<f32> {
+fn scale_of(row: u32, group: u32) -> vec2<f32> {
     let two = unpack2x16float(scales[row / 2u]);
-    let d = select(two.x, two.y, (row & 1u) == 1u);
+    return vec2(select(two.x, two.y, (row & 1u) == 1u), 0.0);
+}
+
+fn unpack8(row: u32, unit: u32, scale: vec2<f32>) -> mat2x4<f32> {
     let bits = quants[row * (COLS / 32u) + unit / 4u] >> (8u * (unit % 4u));
-    return mat2x4(signed(bits, d), signed(bits >> 4u, d));
+    return mat2x4(signed(bits, scale.x), signed(bits >> 4u, scale.x));
 }

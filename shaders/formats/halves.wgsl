@@ -5,6 +5,11 @@ fn columns(unit: u32) -> vec2<u32> {
     return vec2(8u * unit, 8u * unit + 4u);
 }
 
+// Whole floats have no scale.
+fn scale_of(row: u32, group: u32) -> vec2<f32> {
+    return vec2<f32>();
+}
+
 fn weight(row: u32, col: u32) -> f32 {
     if (col >= COLS) {
         return 0.0;
@@ -14,7 +19,7 @@ fn weight(row: u32, col: u32) -> f32 {
     return select(two.x, two.y, (i & 1u) == 1u);
 }
 
-fn unpack8(row: u32, unit: u32) -> mat2x4<f32> {
+fn unpack8(row: u32, unit: u32, scale: vec2<f32>) -> mat2x4<f32> {
     let c = 8u * unit;
     if (COLS % 8u == 0u) {
         let i = (row * COLS + c) / 2u;

@@ -11,9 +11,12 @@ fn nibbles(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(15u)) - 8.0;
 }
 
-fn unpack8(row: u32, unit: u32) -> mat2x4<f32> {
+fn scale_of(row: u32, group: u32) -> vec2<f32> {
     let two = unpack2x16float(scales[row / 2u]);
-    let d = select(two.x, two.y, (row & 1u) == 1u);
+    return vec2(select(two.x, two.y, (row & 1u) == 1u), 0.0);
+}
+
+fn unpack8(row: u32, unit: u32, scale: vec2<f32>) -> mat2x4<f32> {
     let word = quants[row * (COLS / 8u) + unit];
-    return mat2x4(d * nibbles(word), d * nibbles(word >> 4u));
+    return scale.x * mat2x4(nibbles(word), nibbles(word >> 4u));
 }

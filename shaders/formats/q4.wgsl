@@ -12,8 +12,12 @@ fn nibbles(word: u32) -> vec4<f32> {
     return vec4<f32>((vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(15u));
 }
 
-fn unpack8(row: u32, unit: u32) -> mat2x4<f32> {
-    let scale = unpack2x16float(scales[row * (COLS / 32u) + unit / 4u]);
+// d and m
+fn scale_of(row: u32, group: u32) -> vec2<f32> {
+    return unpack2x16float(scales[row * (COLS / 32u) + group]);
+}
+
+fn unpack8(row: u32, unit: u32, scale: vec2<f32>) -> mat2x4<f32> {
     let word = quants[row * (COLS / 8u) + unit];
     let m = vec4(scale.y);
     return mat2x4(scale.x * nibbles(word) + m, scale.x * nibbles(word >> 4u) + m);

@@ -11,10 +11,13 @@ fn signed_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>(high >> vec4(24u));
 }
 
-fn unpack8(row: u32, unit: u32) -> mat2x4<f32> {
-    let group = row * (COLS / 32u) + unit / 4u;
-    let two = unpack2x16float(scales[group / 2u]);
-    let d = select(two.x, two.y, (group & 1u) == 1u);
+fn scale_of(row: u32, group: u32) -> vec2<f32> {
+    let i = row * (COLS / 32u) + group;
+    let two = unpack2x16float(scales[i / 2u]);
+    return vec2(select(two.x, two.y, (i & 1u) == 1u), 0.0);
+}
+
+fn unpack8(row: u32, unit: u32, scale: vec2<f32>) -> mat2x4<f32> {
     let i = row * (COLS / 4u) + 2u * unit;
-    return mat2x4(d * signed_bytes(quants[i]), d * signed_bytes(quants[i + 1u]));
+    return scale.x * mat2x4(signed_bytes(quants[i]), signed_bytes(quants[i + 1u]));
 }

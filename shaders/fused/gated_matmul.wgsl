@@ -10,15 +10,20 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = flat_group(group, count) * WG + local;
-    if (row >= WIDTH) {
+    // Neighbours have neighbouring rows.
+    let rows = flat_group(group, count) * 2u * WG + local + WG * vec2(0u, 1u);
+    if (rows.x >= WIDTH) {
         return;
     }
     let token = 8u * group.z;
-    let gate = row_dots(row, token);
-    let up = row_dots(WIDTH + row, token);
-    write4(gate[0], up[0], token, row);
-    write4(gate[1], up[1], token + 4u, row);
+    let here = min(rows, vec2(WIDTH - 1u));
+    let dots = row_dots(vec4(here, WIDTH + here), token);
+    write4(dots.first[0], dots.first[2], token, rows.x);
+    write4(dots.second[0], dots.second[2], token + 4u, rows.x);
+    if (rows.y < WIDTH) {
+        write4(dots.first[1], dots.first[3], token, rows.y);
+        write4(dots.second[1], dots.second[3], token + 4u, rows.y);
+    }
 }
 
 fn write4(gate: vec4<f32>, up: vec4<f32>, token: u32, col: u32) {

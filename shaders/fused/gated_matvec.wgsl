@@ -1,4 +1,5 @@
-// y = function(gate . x) * (up . x) for one token; w stacks gate [WIDTH, COLS] on up [WIDTH, COLS].
+// y = function(gate . x) * (up . x) for one token; w stacks gate [WIDTH, COLS] on up [WIDTH, COLS]. LANES
+// invocations to 2 rows of each.
 override WIDTH: u32;
 
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [1, WIDTH]
@@ -9,16 +10,16 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = flat_group(group, count) * (WG / LANES) + local / LANES;
-    var gate = 0.0;
-    var up = 0.0;
-    if (row < WIDTH) {
-        gate = row_dot(row, 0u, local % LANES);
-        up = row_dot(WIDTH + row, 0u, local % LANES);
+    let rows = 2u * (flat_group(group, count) * (WG / LANES) + local / LANES) + vec2(0u, 1u);
+    var sums = vec4<f32>();
+    if (rows.x < WIDTH) {
+        let here = min(rows, vec2(WIDTH - 1u));
+        sums = row_dots(vec4(here, WIDTH + here), 0u, local % LANES);
     }
-    gate = reduce_sum(gate, local);
-    up = reduce_sum(up, local);
-    if (row < WIDTH && local % LANES == 0u) {
-        y[row] = function(gate) * up;
+    sums = reduce_sums(sums, local);
+    for (var i = local % LANES; i < 2u; i += LANES) {
+        if (rows[i] < WIDTH) {
+            y[rows[i]] = function(sums[i]) * sums[2u + i];
+        }
     }
 }

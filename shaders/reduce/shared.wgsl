@@ -2,12 +2,12 @@
 override WG: u32;
 override LANES: u32;
 
-var<workgroup> addends: array<f32, WG>;
+var<workgroup> addends: array<vec4<f32>, WG>;
 
 // Every invocation of the workgroup must call it.
-fn reduce_sum(value: f32, local: u32) -> f32 {
+fn reduce_sums(values: vec4<f32>, local: u32) -> vec4<f32> {
     workgroupBarrier();
-    addends[local] = value;
+    addends[local] = values;
     for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
         workgroupBarrier();
         if (local % LANES < reach) {

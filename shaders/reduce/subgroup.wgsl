@@ -5,24 +5,24 @@ override WG: u32;
 override LANES: u32;
 override SUBGROUP: u32;
 
-var<workgroup> addends: array<f32, WG>;
+var<workgroup> addends: array<vec4<f32>, WG>;
 
 // Every invocation of the workgroup must call it.
-fn reduce_sum(value: f32, local: u32) -> f32 {
-    var sum = value;
+fn reduce_sums(values: vec4<f32>, local: u32) -> vec4<f32> {
+    var sums = values;
     for (var reach = 1u; reach < min(LANES, SUBGROUP); reach *= 2u) {
-        sum += subgroupShuffleXor(sum, reach);
+        sums += subgroupShuffleXor(sums, reach);
     }
     if (LANES <= SUBGROUP) {
-        return sum;
+        return sums;
     }
     workgroupBarrier();
-    addends[local] = sum;
+    addends[local] = sums;
     workgroupBarrier();
     let first = local - local % LANES;
-    var total = 0.0;
+    var totals = vec4<f32>();
     for (var i = 0u; i < LANES; i += SUBGROUP) {
-        total += addends[first + i];
+        totals += addends[first + i];
     }
-    return total;
+    return totals;
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { serveHub } from './hub-server.mjs';
 import { dist, launch, out, serve } from './lib.mjs';
-import { GREEDY, Thimble, tiny } from './page.mjs';
+import { GREEDY, Thimble, folder, tiny } from './page.mjs';
 
 const DRAFT = 'A question that must not get lost';
 const NAME = 'tiny/sharded';
@@ -28,10 +28,10 @@ function sharded() {
 }
 
 /** Runs `body(thimble, hub)` on a page of its own, whose hub has `repositories`. */
-async function withHub({ repositories = { [NAME]: sharded() }, query = '', cors, intercept }, body) {
+async function withHub({ repositories = { [NAME]: sharded() }, query = '', sampling = GREEDY, cors, intercept }, body) {
   const hub = await serveHub(repositories, { cors, intercept });
   const site = await serve(dist);
-  const thimble = await Thimble.open(browser, `${site.url}?hub=${encodeURIComponent(hub.url)}${query}`, { settings });
+  const thimble = await Thimble.open(browser, `${site.url}?hub=${encodeURIComponent(hub.url)}${query}`, { settings: { ...settings, sampling } });
   try {
     await thimble.question.fill(DRAFT);
     await body(thimble, hub);
@@ -85,6 +85,33 @@ test('a sharded repository opens by its name, answers, and opens again without t
     await thimble.untilReady();
     await answers(thimble);
   }));
+
+test('a published model is talked to as its author recommends', () => {
+  const files = Object.fromEntries(folder('tiny-ssmoelm').map(({ name, buffer }) => [name, buffer]));
+  const repositories = { 'brulee-1/SSMoELM-it': { files }, 'brulee-1/SSMoELM-Base': { files } };
+  return withHub({ repositories, sampling: {} }, async (thimble) => {
+    await typeIn(thimble, 'brulee-1/SSMoELM-it');
+    await thimble.untilReady();
+    const card = thimble.page.getByTestId('ready');
+    assert.doesNotMatch(await card.innerText(), /no chat template/);
+    const settings = await thimble.openSettings();
+    assert.match(await settings.innerText(), /as the model's author recommends/);
+    assert.equal(await settings.getByLabel('Temperature').inputValue(), '0');
+    assert.equal(await settings.getByLabel('Repetition penalty').inputValue(), '1.3');
+    await thimble.shoot('8-recommended');
+    await settings.getByLabel('Temperature').fill('0.5');
+    await thimble.closeSettings();
+    await answers(thimble);
+    await thimble.newChat();
+    await thimble.page.getByRole('button', { name: 'Choose another model' }).click();
+    await typeIn(thimble, 'brulee-1/SSMoELM-Base');
+    await thimble.untilReady();
+    assert.match(await card.innerText(), /no chat template/);
+    await thimble.openSettings();
+    assert.equal(await settings.getByLabel('Temperature').inputValue(), '0.5', 'what the visitor wants stays');
+    await thimble.closeSettings();
+  });
+});
 
 test('the address names a repository; on this device it opens by itself', () =>
   withHub({ query: `&model=${NAME}&autoload` }, async (thimble, hub) => {

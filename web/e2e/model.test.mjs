@@ -1,9 +1,8 @@
 // Getting a model: progress, cancel, resume, storage, files, and everything that can be wrong with it.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 import { dist, launch, serve } from './lib.mjs';
-import { GREEDY, Thimble, mistold, patched, serving, tiny } from './page.mjs';
+import { GREEDY, Thimble, folder, mistold, patched, serving, tiny } from './page.mjs';
 
 const DRAFT = 'A question that must not get lost';
 const settings = { sampling: GREEDY, max_tokens: 12, backend: 'cpu' };
@@ -109,10 +108,8 @@ test('a model that was loaded once opens without the network', async () => {
 const folders = ['llama-gqa-tied', 'llama-bin', 'mixtral-v5', 'neo3', 'metis', 'ssmoelm-5l', 'mtlm1', 'moa-maha'];
 for (const name of folders) {
   test(`files: the folder tiny-${name}`, async () => {
-    const folder = new URL(`../../models/tiny-${name}/`, import.meta.url);
-    const files = fs.readdirSync(folder).map((file) => ({ name: file, buffer: fs.readFileSync(new URL(file, folder)) }));
     await withPage({}, async (thimble) => {
-      await thimble.openFiles(...files);
+      await thimble.openFiles(...folder(`tiny-${name}`));
       await thimble.untilReady();
       await thimble.ask('Hi');
       await thimble.untilAnswered();
@@ -122,9 +119,7 @@ for (const name of folders) {
 }
 
 test('files: what a file leaves open is found out, said, and kept', async () => {
-  const folder = new URL('../../models/trained-mtlm1/', import.meta.url);
-  const names = fs.readdirSync(folder).filter((name) => !name.endsWith('.md'));
-  const files = names.map((name) => ({ name, buffer: fs.readFileSync(new URL(name, folder)) }));
+  const files = folder('trained-mtlm1');
   await withPage({}, async (thimble) => {
     await thimble.openFiles(...files);
     await thimble.untilReady();
@@ -137,6 +132,36 @@ test('files: what a file leaves open is found out, said, and kept', async () => 
     assert.equal(await found.count(), 0, 'known from the last time');
   });
 });
+
+test('settings: weights that come unpacked are packed as the visitor wants', () =>
+  withPage({}, async (thimble) => {
+    const sizes = [];
+    const facts = thimble.page.getByTestId('ready');
+    await thimble.openFiles(...folder('trained-mtlm1'));
+    for (const choice of ['8 bits', '4 bits', 'As stored']) {
+      const settings = await thimble.openSettings();
+      await settings.getByText(choice, { exact: true }).click();
+      if (choice === '4 bits') await thimble.shoot('8-precision');
+      await thimble.closeSettings();
+      await thimble.untilReady();
+      sizes.push(Number(/([\d.]+) [kM]B/.exec(await facts.innerText())[1]));
+    }
+    const [q8, q4, stored] = sizes;
+    assert.ok(q4 < q8, `${sizes}`);
+    assert.match(await facts.innerText(), /1\.\d MB/, `as stored: ${stored}`);
+    await thimble.ask('Once');
+    await thimble.untilAnswered();
+  }));
+
+test('bad input: weights by other names are listed, what is missing and what is left over', () =>
+  withPage({}, async (thimble) => {
+    await thimble.question.fill(DRAFT);
+    const rename = (name, buffer) => (name.endsWith('.safetensors') ? Buffer.from(buffer.toString('latin1').replaceAll('.mlp.', '.mpl.'), 'latin1') : buffer);
+    await thimble.openFiles(...folder('tiny-llama-gqa-tied', rename));
+    await thimble.banner.waitFor();
+    await thimble.shoot('11-misfit');
+    await staysUsable(thimble, /missing: model\.layers\.\*\.mlp\.up_proj\.weight \[\d+, \d+\], \d of them\n.*left over: model\.layers\.\*\.mpl\.down_proj/s);
+  }));
 
 const broken = {
   'a file that is no model': [Buffer.from('Dear diary, this is no model at all.'.repeat(9)), /broken\.gguf.*(magic|GGUF)/],

@@ -35,6 +35,13 @@ export function mistold(file, name, { rows, type, offset }) {
   return copy;
 }
 
+/** The files of a folder of models/, as a visitor picks them; `change(name, buffer)` may give other bytes. */
+export function folder(name, change = (_, buffer) => buffer) {
+  const place = fileURLToPath(new URL(`../../models/${name}`, import.meta.url));
+  const names = fs.readdirSync(place).filter((file) => !file.endsWith('.md'));
+  return names.map((file) => ({ name: file, buffer: change(file, fs.readFileSync(path.join(place, file))) }));
+}
+
 /** For `serve`: answers `/…/NAME` with `files[NAME]`, a Buffer or a function of request and response. */
 export function serving(files) {
   return (request, response) => {

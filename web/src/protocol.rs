@@ -30,6 +30,8 @@ pub enum Request {
         backend: BackendChoice,
         /// Context length in tokens.
         context: u32,
+        /// What becomes of weights that its files store as whole floats.
+        precision: Precision,
     },
     /// Answer a conversation.
     Generate {
@@ -165,6 +167,21 @@ pub enum BackendChoice {
     Gpu,
 }
 
+/// What becomes of weights that a file stores as whole floats. Weights that are packed stay as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// By the model's size.
+    #[default]
+    Auto,
+    /// As stored.
+    Exact,
+    /// 8 bits.
+    Q8,
+    /// 4 bits.
+    Q4,
+}
+
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
@@ -200,6 +217,70 @@ pub struct Sampling {
     pub repetition_penalty: f32,
     /// The same seed, settings and conversation give the same answer; `None` draws a new one.
     pub seed: Option<u32>,
+}
+
+impl Default for Sampling {
+    /// Mild randomness, which suits models of a few hundred million weights; the engine's `Sampling::MILD`.
+    fn default() -> Self {
+        Self {
+            temperature: 0.3,
+            top_k: 40,
+            top_p: 0.9,
+            min_p: 0.05,
+            repetition_penalty: 1.1,
+            seed: None,
+        }
+    }
+}
+
+/// Some of [`Sampling`]'s values: what a model's author recommends, or what the visitor prefers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preferences {
+    /// [`Sampling::temperature`]
+    pub temperature: Option<f32>,
+    /// [`Sampling::top_k`]
+    pub top_k: Option<u32>,
+    /// [`Sampling::top_p`]
+    pub top_p: Option<f32>,
+    /// [`Sampling::min_p`]
+    pub min_p: Option<f32>,
+    /// [`Sampling::repetition_penalty`]
+    pub repetition_penalty: Option<f32>,
+    /// [`Sampling::seed`]
+    pub seed: Option<u32>,
+}
+
+impl Preferences {
+    /// Each value within what the engine accepts; what is no number is no preference.
+    #[must_use]
+    pub fn in_range(self) -> Self {
+        let within = |x: Option<f32>, low: f32, high: f32| {
+            x.filter(|x| x.is_finite()).map(|x| x.clamp(low, high))
+        };
+        Self {
+            temperature: within(self.temperature, 0.0, 2.0),
+            top_k: self.top_k.map(|k| k.min(1000)),
+            top_p: within(self.top_p, 0.05, 1.0),
+            min_p: within(self.min_p, 0.0, 0.5),
+            repetition_penalty: within(self.repetition_penalty, 1.0, 2.0),
+            seed: self.seed,
+        }
+    }
+
+    /// `otherwise`, where nothing is preferred.
+    pub fn or(self, otherwise: Sampling) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(otherwise.temperature),
+            top_k: self.top_k.unwrap_or(otherwise.top_k),
+            top_p: self.top_p.unwrap_or(otherwise.top_p),
+            min_p: self.min_p.unwrap_or(otherwise.min_p),
+            repetition_penalty: self
+                .repetition_penalty
+                .unwrap_or(otherwise.repetition_penalty),
+            seed: self.seed.or(otherwise.seed),
+        }
+    }
 }
 
 /// Worker → page.
@@ -352,6 +433,8 @@ pub struct Info {
     pub found: Option<String>,
     /// Whether it can chat: it has a chat template.
     pub has_template: bool,
+    /// Sampling that its author recommends.
+    pub recommended: Preferences,
     /// GPU dispatches per generated token.
     pub dispatches_per_token: Option<u32>,
     /// The worker's wasm memory.

@@ -1,14 +1,14 @@
 //! What the visitor can set, kept between visits.
 
-use crate::protocol::{BackendChoice, Sampling};
+use crate::protocol::{BackendChoice, Precision, Preferences};
 use serde::{Deserialize, Serialize};
 
 /// The settings sheet's content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// How tokens are drawn.
-    pub sampling: Sampling,
+    /// How tokens are drawn, where the visitor wants it otherwise than the model's author.
+    pub sampling: Preferences,
     /// Longest answer in tokens.
     pub max_tokens: u32,
     /// Context length in tokens.
@@ -17,24 +17,19 @@ pub struct Settings {
     pub system_prompt: String,
     /// What runs the model.
     pub backend: BackendChoice,
+    /// What becomes of weights that come unpacked.
+    pub precision: Precision,
 }
 
 impl Default for Settings {
-    /// Mild randomness, which suits models of a few hundred million weights.
     fn default() -> Self {
         Self {
-            sampling: Sampling {
-                temperature: 0.3,
-                top_k: 40,
-                top_p: 0.9,
-                min_p: 0.05,
-                repetition_penalty: 1.1,
-                seed: None,
-            },
+            sampling: Preferences::default(),
             max_tokens: 512,
             context: 2048,
             system_prompt: String::new(),
             backend: BackendChoice::Auto,
+            precision: Precision::Auto,
         }
     }
 }
@@ -59,21 +54,7 @@ impl Settings {
 
     /// Each value within what the engine accepts.
     pub fn in_range(mut self) -> Self {
-        let default = Self::default();
-        let s = &mut self.sampling;
-        let d = default.sampling;
-        let within = |x: f32, low: f32, high: f32, default: f32| {
-            if x.is_finite() {
-                x.clamp(low, high)
-            } else {
-                default
-            }
-        };
-        s.temperature = within(s.temperature, 0.0, 2.0, d.temperature);
-        s.top_k = s.top_k.min(1000);
-        s.top_p = within(s.top_p, 0.05, 1.0, d.top_p);
-        s.min_p = within(s.min_p, 0.0, 0.5, d.min_p);
-        s.repetition_penalty = within(s.repetition_penalty, 1.0, 2.0, d.repetition_penalty);
+        self.sampling = self.sampling.in_range();
         self.max_tokens = self.max_tokens.clamp(1, Self::MAX_TOKENS);
         self.context = self.context.clamp(Self::MIN_CONTEXT, Self::MAX_TOKENS);
         self
@@ -81,7 +62,8 @@ impl Settings {
 
     /// Whether a loaded model has to be loaded anew to follow `self` after `before`.
     pub fn needs_reload_after(&self, before: &Self) -> bool {
-        self.backend != before.backend || self.context != before.context
+        let loading = |s: &Self| (s.backend, s.context, s.precision);
+        loading(self) != loading(before)
     }
 }
 
@@ -155,15 +137,12 @@ mod tests {
             context: u32::MAX,
             ..Settings::default()
         };
-        wild.sampling.temperature = f32::NAN;
-        wild.sampling.top_p = -1.0;
+        wild.sampling.temperature = Some(f32::NAN);
+        wild.sampling.top_p = Some(-1.0);
         let tame = wild.in_range();
         assert_eq!((tame.max_tokens, tame.context), (1, Settings::MAX_TOKENS));
-        assert_eq!(
-            tame.sampling.temperature,
-            Settings::default().sampling.temperature
-        );
-        assert_eq!(tame.sampling.top_p, 0.05);
+        assert_eq!(tame.sampling.temperature, None);
+        assert_eq!(tame.sampling.top_p, Some(0.05));
     }
 
     #[test]

@@ -6,7 +6,9 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-use crate::protocol::{Event, Info, JobId, ModelRef, Offer, Reason, Request, Role, Stats};
+use crate::protocol::{
+    Event, Info, JobId, ModelRef, Offer, Preferences, Reason, Request, Role, Sampling, Stats,
+};
 use crate::settings::{Launch, Settings};
 pub use load::Loading;
 
@@ -295,6 +297,21 @@ impl Chat {
             (Model::Loading(_), _) => Some("The model is loading; your text stays here."),
             (Model::Ready(_), Some(_)) => Some("An answer is being written."),
             (Model::Ready(_), None) => None,
+        }
+    }
+
+    /// How tokens are drawn: as the visitor prefers, else as the model's author recommends.
+    pub fn sampling(&self) -> Sampling {
+        self.settings
+            .sampling
+            .or(self.recommended().in_range().or(Sampling::default()))
+    }
+
+    /// What the author of the model that is loaded recommends.
+    pub fn recommended(&self) -> Preferences {
+        match &self.model {
+            Model::Ready(info) => info.recommended,
+            _ => Preferences::default(),
         }
     }
 

@@ -113,24 +113,18 @@ pub async fn discard(remote: &Remote, file: &str) {
     }
 }
 
-/// Settings that calibration found for these files at an earlier visit, as JSON.
-pub async fn recall(files: &Files) -> Option<String> {
-    Folder::open().await?.read(&settings_name(files)).await
+/// Settings that calibration found at an earlier visit for the files of this fingerprint, as JSON.
+pub async fn recall(fingerprint: &str) -> Option<String> {
+    let name = format!("{fingerprint}.settings");
+    Folder::open().await?.read(&name).await
 }
 
-/// Keeps what calibration found for these files. Where the browser does not let us, it is found again.
-pub async fn remember(files: &Files, settings: &str) {
+/// Keeps what calibration found. Where the browser does not let us, it is found again.
+pub async fn remember(fingerprint: &str, settings: &str) {
     if let Some(folder) = Folder::open().await {
-        folder.write(&settings_name(files), settings).await;
+        let name = format!("{fingerprint}.settings");
+        folder.write(&name, settings).await;
     }
-}
-
-fn settings_name(files: &Files) -> String {
-    let all: Vec<String> = files
-        .iter()
-        .map(|(name, blob)| format!("{name} {}", blob.size()))
-        .collect();
-    format!("{}.settings", hash(&all.join("\n")))
 }
 
 /// Deletes all models from this device.

@@ -14,7 +14,7 @@ mod terminal;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{BackendChoice, Generation, LoadOptions, Precision, Sampling};
+use engine::{BackendChoice, Generation, LoadOptions, Precision, Sampling, profile::Recommended};
 use terminal::{Failure, note};
 
 /// Small language models on the GPU or the CPU.
@@ -129,21 +129,22 @@ struct Answer {
     /// Tokens at most.
     #[arg(long, short = 'n', default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
-    /// 0 always takes the most likely token.
-    #[arg(long, default_value_t = 0.7, value_parser = number)]
-    temperature: f32,
+    /// 0 always takes the most likely token. This and what follows is, where not given, as the model's author
+    /// recommends, and mild where they do not.
+    #[arg(long, value_parser = number)]
+    temperature: Option<f32>,
     /// Choose among this many most likely tokens; 0 among all.
-    #[arg(long, default_value_t = 40)]
-    top_k: u32,
+    #[arg(long)]
+    top_k: Option<u32>,
     /// Choose among the most likely tokens whose probabilities sum to this.
-    #[arg(long, default_value_t = 0.95, value_parser = fraction)]
-    top_p: f32,
+    #[arg(long, value_parser = fraction)]
+    top_p: Option<f32>,
     /// Leave out tokens less likely than this fraction of the most likely one.
-    #[arg(long, default_value_t = 0.0, value_parser = fraction)]
-    min_p: f32,
+    #[arg(long, value_parser = fraction)]
+    min_p: Option<f32>,
     /// Over 1: makes tokens that were there already less likely.
-    #[arg(long, default_value_t = 1.0, value_parser = penalty)]
-    repetition_penalty: f32,
+    #[arg(long, value_parser = penalty)]
+    repetition_penalty: Option<f32>,
     /// The same seed gives the same answer; a new one each time when not given.
     #[arg(long)]
     seed: Option<u32>,
@@ -167,17 +168,21 @@ impl Model {
 }
 
 impl Answer {
-    fn generation(&self) -> Generation {
+    /// For a model whose author recommends this.
+    fn generation(&self, recommended: Recommended) -> Generation {
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
         let clock = now.map_or(0, |d| d.as_nanos() as u32);
+        let asked = Recommended {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+        };
         Generation {
             sampling: Sampling {
-                temperature: self.temperature,
-                top_k: self.top_k,
-                top_p: self.top_p,
-                min_p: self.min_p,
-                repetition_penalty: self.repetition_penalty,
                 seed: self.seed.unwrap_or(clock),
+                ..asked.or(recommended.or(Sampling::MILD))
             },
             max_tokens: self.max_tokens as usize,
             stop: self.stop.clone(),
@@ -219,12 +224,7 @@ fn main() -> ExitCode {
                 system,
                 answer,
             } = chat;
-            pollster::block_on(talk::chat(
-                &model.model,
-                &model.options(),
-                system,
-                &answer.generation(),
-            ))
+            pollster::block_on(talk::chat(&model.model, &model.options(), system, &answer))
         }
         Command::Run(run) => {
             let Run {
@@ -239,12 +239,7 @@ fn main() -> ExitCode {
                 system,
                 raw,
             };
-            pollster::block_on(talk::run(
-                &model.model,
-                &model.options(),
-                prompt,
-                &answer.generation(),
-            ))
+            pollster::block_on(talk::run(&model.model, &model.options(), prompt, &answer))
         }
         Command::Score { model, text } => {
             pollster::block_on(talk::score(&model.model, &model.options(), &text))

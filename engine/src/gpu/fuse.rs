@@ -310,7 +310,7 @@ fn count_readers(program: &Program) -> Vec<usize> {
 fn count_weight_uses(program: &Program) -> Vec<usize> {
     let mut uses = Vec::new();
     for op in &program.ops {
-        let (matrix, vectors) = weights_of(op);
+        let (matrix, vectors) = op.weights();
         for w in matrix.into_iter().chain(vectors) {
             if uses.len() <= w.id {
                 uses.resize(w.id + 1, 0);
@@ -319,20 +319,4 @@ fn count_weight_uses(program: &Program) -> Vec<usize> {
         }
     }
     uses
-}
-
-/// The matrix and the vectors (norm weight, bias, parameters) that an op uses.
-pub fn weights_of(op: &Op) -> (Option<Weight>, Vec<Weight>) {
-    match *op {
-        Op::Embed { w, .. } | Op::ExpertLinear { w, .. } => (Some(w), vec![]),
-        Op::Linear { w, bias, .. } => (Some(w), bias.into_iter().collect()),
-        Op::RmsNorm { w, .. } => (None, w.into_iter().collect()),
-        Op::LayerNorm { w, bias, .. } | Op::Conv { w, bias, .. } => {
-            (None, [w].into_iter().chain(bias).collect())
-        }
-        Op::Scale { factors, .. } => (None, vec![factors.w]),
-        Op::Route { bias, .. } | Op::PathWeights { bias, .. } => (None, bias.into_iter().collect()),
-        Op::Attention { metric, .. } => (None, metric.weights().collect()),
-        _ => (None, vec![]),
-    }
 }

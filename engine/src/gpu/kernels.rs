@@ -9,6 +9,9 @@ use crate::op::{Act, Function, Op, Weight};
 /// Invocations per workgroup where nothing is shared among them.
 pub(super) const WG: usize = 64;
 
+/// Weight rows of an invocation in shaders/dot.wgsl and block.wgsl.
+const ROWS_AT_ONCE: usize = 4;
+
 /// Turns nodes into calls, for one phase.
 pub(super) struct Emitter<'a> {
     pub plan: &'a Plan,
@@ -192,7 +195,8 @@ impl Emitter<'_> {
         Call {
             kernel: Kernel { files, constants },
             bindings,
-            groups: self.row_groups(part, y.width),
+            // Half of an invocation's rows are of the gate.
+            groups: self.row_groups(part, 2 * y.width),
             blocks: self.blocks(8),
         }
     }
@@ -292,14 +296,13 @@ impl Emitter<'_> {
         } else {
             (WG, 1)
         };
-        rows.div_ceil(wg / lanes) as u32
+        rows.div_ceil(ROWS_AT_ONCE * wg / lanes) as u32
     }
 
-    /// Workgroup size and invocations to a row: no more than there are groups of 32 weights.
+    /// Workgroup size and invocations to a few rows: no more than there are groups of 32 weights.
     fn lanes(&self, part: &Part) -> (usize, usize) {
         let most = part.cols.div_ceil(32).next_power_of_two();
-        let lanes = (self.target.lanes as usize).min(most);
-        (if lanes == 1 { WG } else { 2 * WG }, lanes)
+        (WG, (self.target.lanes as usize).min(most))
     }
 
     pub(super) fn reduce(

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::call::Call;
 use super::experts::group_words;
-use super::fuse::{self, Node, weights_of};
+use super::fuse::{self, Node};
 use super::kernels::{Emitter, sampler};
 use crate::formats::{Format, WeightInfo};
 use crate::op::{Act, Op};
@@ -315,12 +315,12 @@ fn place_weights(
 fn vectors(program: &Program, n_weights: usize) -> Vec<bool> {
     let mut vectors = vec![false; n_weights];
     for op in &program.ops {
-        for w in weights_of(op).1 {
+        for w in op.weights().1 {
             vectors[w.id] = true;
         }
     }
     for op in &program.ops {
-        if let (Some(w), _) = weights_of(op) {
+        if let (Some(w), _) = op.weights() {
             assert!(!vectors[w.id], "weight {} is a matrix and a vector", w.id);
         }
     }

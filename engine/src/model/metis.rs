@@ -18,9 +18,6 @@ use serde_json::Value;
 pub const ARCH: Arch = Arch {
     model_types: &["metis_multihead_latent_moe"],
     build,
-    begins_with_bos: true,
-    // The authors' scripts test for both spellings.
-    stop: &["\nUser:", "\nUser :"],
     ..Arch::NONE
 };
 

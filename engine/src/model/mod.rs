@@ -31,13 +31,6 @@ pub struct Arch {
     pub recognises: fn(&Scope<'_>) -> bool,
     /// What these files leave open, to be found by calibration.
     pub switches: fn(&Scope<'_>) -> &'static [Switch],
-    /// The chat template, where its files have none; [`None`] for families whose files do, or that only
-    /// continue text.
-    pub chat_template: Option<&'static str>,
-    /// Whether a conversation begins with the BOS token, though its template does not write it.
-    pub begins_with_bos: bool,
-    /// Strings that end an answer and are not part of it.
-    pub stop: &'static [&'static str],
     /// How a GGUF file says the same; [`None`] where no such files exist.
     pub gguf: Option<Gguf>,
 }
@@ -50,9 +43,6 @@ impl Arch {
         ignores: |_| false,
         recognises: |_| false,
         switches: |_| &[],
-        chat_template: None,
-        begins_with_bos: false,
-        stop: &[],
         gguf: None,
     };
 }

@@ -12,7 +12,7 @@ mod words;
 use super::{bad, blocks};
 use crate::{
     Error, Result,
-    op::{Act, Parameter, Weight},
+    op::{Act, Op, Parameter, Weight},
     program::{Builder, Program},
     weights::Scope,
 };
@@ -170,7 +170,17 @@ impl Recipe {
             _ => embedding,
         };
         let logits = recorder.b.linear(x, head, None);
-        Ok(recorder.b.finish(logits))
+        let program = recorder.b.finish(logits);
+        let uses = program.ops.iter().map(Op::weights);
+        let (matrices, vectors): (Vec<_>, Vec<_>) = uses.unzip();
+        let both = |w: &Weight| vectors.iter().flatten().any(|v| v.id == w.id);
+        match matrices.into_iter().flatten().find(both) {
+            Some(w) => Err(bad(format!(
+                "its recipe uses one tensor, of {} by {}, as a matrix and as a vector",
+                w.rows, w.cols
+            ))),
+            None => Ok(program),
+        }
     }
 
     fn ignores(&self, name: &str) -> bool {

@@ -32,9 +32,6 @@ pub const ARCH: Arch = Arch {
     ignores: |name| name.ends_with("__shape") || name.ends_with("__cols"),
     recognises: |weights| weights.names().any(|name| name.ends_with("__int4")),
     switches: |_| SWITCHES,
-    chat_template: Some(
-        "{{ '<bos>' }}{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|eot|>' }}{% if message['role'] == 'assistant' %}{{ '<eos>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}",
-    ),
     ..Arch::NONE
 };
 
@@ -196,6 +193,7 @@ impl<'f> File<'f> {
         }
         let embedding = embedding.ok_or_else(|| Error::MissingWeight {
             name: "embedding".into(),
+            shape: vec![],
             file: "the model file".into(),
         })?;
         Ok(Self {
@@ -407,6 +405,7 @@ impl<'f> File<'f> {
         let Some((name, codes)) = names.iter().find(|(name, _)| self.weights.has(name)) else {
             return Err(Error::MissingWeight {
                 name: names[1].0.clone(),
+                shape: vec![],
                 file: "the model file".into(),
             });
         };

@@ -11,6 +11,7 @@ pub mod slab;
 pub mod source;
 pub mod torch;
 
+mod misfit;
 mod reader;
 
 use crate::{
@@ -188,30 +189,50 @@ impl Weights {
         }
     }
 
-    /// The jobs in the order of their weights' ids. `ignored` names tensors that may stay unused.
+    /// What `build` makes of the weights, and the jobs that bring in those that it takes, in the order of their ids.
+    /// `ignored` names tensors that may stay unused.
     ///
     /// # Errors
-    /// [`Error::UnusedWeights`] when the model did not take every other tensor.
-    pub fn finish(self, ignored: impl Fn(&str) -> bool) -> Result<Vec<Job>> {
-        let Taken { jobs, names } = self.taken.into_inner();
-        let unused: Vec<_> = self
-            .tensors
-            .iter()
-            .filter(|(name, _)| !names.contains(*name) && !ignored(name))
-            .map(|(_, tensor)| tensor.name.as_str())
-            .collect();
-        if unused.is_empty() {
-            return Ok(jobs);
-        }
-        Err(Error::UnusedWeights {
-            count: unused.len(),
-            examples: unused[..unused.len().min(4)].join(", "),
-        })
+    /// What `build` fails with; [`Error::Misfit`] when it lacks weights or does not take every other one.
+    pub fn record<T>(
+        &self,
+        ignored: impl Fn(&str) -> bool,
+        build: impl Fn(&Scope<'_>) -> Result<T>,
+    ) -> Result<(T, Vec<Job>)> {
+        let once = |weights: Weights| {
+            let made = build(&weights.root())?;
+            Ok((made, weights.finish(&ignored)?))
+        };
+        once(self.untaken()).map_err(|error| misfit::explain(self, error, |w| once(w).err()))
     }
 
-    fn get(&self, name: &str) -> Result<&Tensor> {
+    /// The same weights, of which nothing is taken.
+    fn untaken(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            tensors: self.tensors.clone(),
+            taken: RefCell::default(),
+        }
+    }
+
+    fn finish(self, ignored: impl Fn(&str) -> bool) -> Result<Vec<Job>> {
+        let Taken { jobs, names } = self.taken.into_inner();
+        let unused: Vec<String> = self
+            .tensors
+            .into_keys()
+            .filter(|name| !names.contains(name) && !ignored(name))
+            .collect();
+        if unused.is_empty() {
+            Ok(jobs)
+        } else {
+            Err(Error::UnusedWeights { names: unused })
+        }
+    }
+
+    fn get(&self, name: &str, shape: &[usize]) -> Result<&Tensor> {
         let tensor = self.tensors.get(name).ok_or_else(|| Error::MissingWeight {
             name: name.into(),
+            shape: shape.into(),
             file: self.file.clone(),
         })?;
         self.taken.borrow_mut().names.insert(name.into());
@@ -219,7 +240,7 @@ impl Weights {
     }
 
     /// Records the job, or finds the one that brings the same bytes.
-    fn record(&self, job: Job) -> Weight {
+    fn enlist(&self, job: Job) -> Weight {
         let WeightInfo { rows, cols, .. } = job.info;
         let jobs = &mut self.taken.borrow_mut().jobs;
         let id = jobs
@@ -290,7 +311,7 @@ impl<'w> Scope<'w> {
     /// # Errors
     /// [`Error::MissingWeight`] or [`Error::WeightShape`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Slab<'w>> {
-        let tensor = self.weights.get(&self.name(name))?;
+        let tensor = self.weights.get(&self.name(name), shape)?;
         if tensor.shape != shape {
             return Err(Error::WeightShape {
                 name: tensor.name.clone(),
@@ -306,25 +327,15 @@ impl<'w> Scope<'w> {
     /// # Errors
     /// [`Error::UnsupportedFormat`] when a slab's numbers cannot be read, or not together.
     pub fn join(&self, slabs: impl IntoIterator<Item = Slab<'w>>) -> Result<Weight> {
-        slab::join(slabs.into_iter().collect()).map(|job| self.weights.record(job))
+        slab::join(slabs.into_iter().collect()).map(|job| self.weights.enlist(job))
     }
 
-    /// What `record` makes of these weights, if it takes every one of them. None of them counts as taken for it.
+    /// What `build` makes of all weights, if it takes every one of them. None of them counts as taken for it.
     ///
     /// # Errors
-    /// What `record` fails with, or [`Error::UnusedWeights`].
-    pub fn rehearse<T>(&self, record: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
-        let weights = Weights {
-            file: self.weights.file.clone(),
-            tensors: self.weights.tensors.clone(),
-            taken: RefCell::default(),
-        };
-        let scope = Scope {
-            weights: &weights,
-            prefix: self.prefix.clone(),
-        };
-        let made = record(&scope)?;
-        weights.finish(|_| false)?;
+    /// As [`Weights::record`].
+    pub fn rehearse<T>(&self, build: impl Fn(&Scope<'_>) -> Result<T>) -> Result<T> {
+        let (made, _) = self.weights.record(|_| false, build)?;
         Ok(made)
     }
 

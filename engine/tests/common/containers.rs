@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses some of this")]
 
+use std::ops::Range;
+
 /// SplitMix64 (Steele et al. 2014).
 pub struct Random(pub u64);
 
@@ -120,6 +122,54 @@ impl GgufFile {
 /// Length and text, as GGUF has it.
 pub fn string(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// Flips, cuts, huge numbers, and runs of bytes in each other's place.
+pub fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+    if bytes.len() < 16 {
+        return;
+    }
+    let at = random.below(bytes.len());
+    let (word, other) = (at.min(bytes.len() - 8), random.below(bytes.len() - 7));
+    match random.below(7) {
+        0 => bytes.truncate(at),
+        1 => bytes[at] ^= 1 << random.below(8),
+        2 => bytes[at] = random.next() as u8,
+        3 => {
+            let huge = u64::MAX >> random.below(64);
+            bytes[word..word + 8].copy_from_slice(&huge.to_le_bytes());
+        }
+        4 => (0..8).for_each(|i| bytes.swap(word + i, other + i)),
+        5 => bytes.copy_within(other..other + 8, word),
+        _ => {
+            bytes.remove(at);
+        }
+    }
+}
+
+/// A safetensors file of which one word or number in this part of its header has become another one there, or a
+/// huge number: names twice, other formats, swapped offsets, shapes that no file can have.
+pub fn reworded(file: &[u8], part: Range<usize>, random: &mut Random) -> Vec<u8> {
+    let (length, rest) = file.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let is_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    let words: Vec<Range<usize>> = header[part.clone()]
+        .chunk_by(|a, b| is_word(a) == is_word(b))
+        .scan(part.start, |at, chunk| {
+            let range = *at..*at + chunk.len();
+            *at = range.end;
+            Some((is_word(&chunk[0]), range))
+        })
+        .filter_map(|(is_word, range)| is_word.then_some(range))
+        .collect();
+    let huge: &[u8] = [&b"18446744073709551615"[..], b"4294967296", b"-1", b"0"][random.below(4)];
+    let from = words[random.below(words.len())].clone();
+    let to = match random.below(4) {
+        0 => huge,
+        _ => &header[words[random.below(words.len())].clone()],
+    };
+    let header = [&header[..from.start], to, &header[from.end..]].concat();
+    [&(header.len() as u64).to_le_bytes(), &header[..], data].concat()
 }
 
 /// A safetensors file of a header and `n_bytes` of data.

@@ -22,7 +22,7 @@ pub fn good() -> Vec<u8> {
     file(HEADER, 30)
 }
 
-const HEADER: &str = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"c":{"dtype":"I64","shape":[],"data_offsets":[22,30]}}"#;
+pub const HEADER: &str = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[3],"data_offsets":[16,22]},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"c":{"dtype":"I64","shape":[],"data_offsets":[22,30]}}"#;
 
 #[test]
 fn a_good_safetensors_gives_tensors() {

@@ -34,7 +34,7 @@ impl Chat {
         vec![Command::Send(Request::Generate {
             id,
             messages,
-            sampling: self.settings.sampling,
+            sampling: self.sampling(),
             max_tokens: self.settings.max_tokens,
         })]
     }

@@ -126,12 +126,12 @@ impl Chat {
         let id = self.next_job();
         self.banner = None;
         self.model = Model::Loading(Loading::new(id, &model));
-        let (backend, context) = (self.settings.backend, self.settings.context);
         commands.push(Command::Send(Request::Load {
             id,
             model,
-            backend,
-            context,
+            backend: self.settings.backend,
+            context: self.settings.context,
+            precision: self.settings.precision,
         }));
         commands
     }

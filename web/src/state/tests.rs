@@ -2,7 +2,7 @@ mod hub;
 mod load;
 
 use super::*;
-use crate::protocol::{BUILD, BackendChoice, Phase, Place, Remote};
+use crate::protocol::{BUILD, BackendChoice, Phase, Place, Preferences, Remote};
 
 fn remote() -> Remote {
     Remote {
@@ -29,6 +29,7 @@ fn info() -> Info {
         backend_reason: None,
         found: None,
         has_template: true,
+        recommended: Preferences::default(),
         dispatches_per_token: None,
         memory_bytes: 0,
     }

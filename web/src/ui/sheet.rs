@@ -2,7 +2,7 @@
 
 use super::icons::{CLOSE, Icon};
 use super::{Ui, browser, ui};
-use crate::protocol::BackendChoice;
+use crate::protocol::{self, BackendChoice, Precision, Preferences};
 use crate::settings::Settings;
 use crate::state::{Action, Offers};
 use leptos::html::Dialog;
@@ -77,19 +77,24 @@ fn Answers() -> impl IntoView {
 
 #[component]
 fn Sampling() -> impl IntoView {
+    let ui = ui();
+    let recommended = ui.memo(|chat| chat.recommended() != Preferences::default());
     view! {
         <fieldset>
             <legend>"Choice of words"</legend>
+            <Show when=move || recommended.get()>
+                <p class="muted">"What you do not change here is as the model's author recommends."</p>
+            </Show>
             <Slider label="Temperature" hint="0 always takes the likeliest word" min=0.0 max=2.0 step=0.05
-                get=|s| s.sampling.temperature set=|s, v| s.sampling.temperature = v />
+                get=|s| s.temperature set=|s, v| s.temperature = Some(v) />
             <Slider label="Top-k" hint="Only the k likeliest words; 0 for all" min=0.0 max=200.0 step=1.0
-                get=|s| s.sampling.top_k as f32 set=|s, v| s.sampling.top_k = v as u32 />
+                get=|s| s.top_k as f32 set=|s, v| s.top_k = Some(v as u32) />
             <Slider label="Top-p" hint="The likeliest words up to this sum" min=0.05 max=1.0 step=0.01
-                get=|s| s.sampling.top_p set=|s, v| s.sampling.top_p = v />
+                get=|s| s.top_p set=|s, v| s.top_p = Some(v) />
             <Slider label="Min-p" hint="At least this share of the likeliest word" min=0.0 max=0.5 step=0.01
-                get=|s| s.sampling.min_p set=|s, v| s.sampling.min_p = v />
+                get=|s| s.min_p set=|s, v| s.min_p = Some(v) />
             <Slider label="Repetition penalty" hint="1 for none" min=1.0 max=2.0 step=0.01
-                get=|s| s.sampling.repetition_penalty set=|s, v| s.sampling.repetition_penalty = v />
+                get=|s| s.repetition_penalty set=|s, v| s.repetition_penalty = Some(v) />
             <Seed />
         </fieldset>
     }
@@ -114,31 +119,27 @@ fn Seed() -> impl IntoView {
 
 #[component]
 fn ModelSettings() -> impl IntoView {
-    let ui = ui();
-    let backend = ui.memo(|chat| chat.settings.backend);
-    let choice = move |value: BackendChoice, label: &'static str| {
-        view! {
-            <label>
-                <input type="radio" name="backend" class="unseen" prop:checked=move || backend.get() == value
-                    on:change=move |_| ui.change(|s| s.backend = value) />
-                <span>{label}</span>
-            </label>
-        }
-    };
+    let backends = vec![
+        (BackendChoice::Auto, "Automatic"),
+        (BackendChoice::Gpu, "WebGPU"),
+        (BackendChoice::Cpu, "CPU"),
+    ];
+    let precisions = vec![
+        (Precision::Auto, "Automatic"),
+        (Precision::Q4, "4 bits"),
+        (Precision::Q8, "8 bits"),
+        (Precision::Exact, "As stored"),
+    ];
     view! {
         <fieldset>
             <legend>"Model"</legend>
-            <div class="field">
-                <span class="label" id="backend-label">"Runs on"</span>
-                <div class="segments" role="radiogroup" aria-labelledby="backend-label">
-                    {choice(BackendChoice::Auto, "Automatic")}
-                    {choice(BackendChoice::Gpu, "WebGPU")}
-                    {choice(BackendChoice::Cpu, "CPU")}
-                </div>
-            </div>
+            <Segments id="backend" label="Runs on" options=backends
+                get=|s| s.backend set=|s, v| s.backend = v />
             <Number label="Context length" unit="tokens" min=Settings::MIN_CONTEXT max=Settings::MAX_TOKENS
                 get=|s| s.context set=|s, v| s.context = v />
-            <p class="muted">"A change here loads the model again; the conversation stays."</p>
+            <Segments id="precision" label="Weights that come unpacked" options=precisions
+                get=|s| s.precision set=|s, v| s.precision = v />
+            <p class="muted">"Fewer bits need less memory and are faster; 4 cost a little accuracy. A change here loads the model again; the conversation stays."</p>
         </fieldset>
     }
 }
@@ -175,6 +176,38 @@ fn Rest() -> impl IntoView {
     }
 }
 
+/// One value of a few.
+#[component]
+fn Segments<T: Copy + PartialEq + Send + Sync + 'static>(
+    /// Tells the groups of the page apart.
+    id: &'static str,
+    label: &'static str,
+    options: Vec<(T, &'static str)>,
+    get: fn(&Settings) -> T,
+    set: fn(&mut Settings, T),
+) -> impl IntoView {
+    let ui = ui();
+    let chosen = ui.memo(move |chat| get(&chat.settings));
+    let option = move |(value, label): (T, &'static str)| {
+        view! {
+            <label>
+                <input type="radio" name=id class="unseen" prop:checked=move || chosen.get() == value
+                    on:change=move |_| ui.change(|s| set(s, value)) />
+                <span>{label}</span>
+            </label>
+        }
+    };
+    let label_id = format!("{id}-label");
+    view! {
+        <div class="field">
+            <span class="label" id=label_id.clone()>{label}</span>
+            <div class="segments" role="radiogroup" aria-labelledby=label_id>
+                {options.into_iter().map(option).collect_view()}
+            </div>
+        </div>
+    }
+}
+
 /// A setting between two values.
 #[component]
 fn Slider(
@@ -183,15 +216,15 @@ fn Slider(
     min: f32,
     max: f32,
     step: f32,
-    get: fn(&Settings) -> f32,
-    set: fn(&mut Settings, f32),
+    get: fn(&protocol::Sampling) -> f32,
+    set: fn(&mut Preferences, f32),
 ) -> impl IntoView {
     let ui = ui();
-    let value = ui.memo(move |chat| get(&chat.settings));
+    let value = ui.memo(move |chat| get(&chat.sampling()));
     let digits = if step < 1.0 { 2 } else { 0 };
     let on_input = move |e: leptos::ev::Event| {
         if let Ok(value) = event_target_value(&e).parse() {
-            ui.change(|s| set(s, value));
+            ui.change(|s| set(&mut s.sampling, value));
         }
     };
     view! {

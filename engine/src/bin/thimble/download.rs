@@ -71,8 +71,8 @@ fn site() -> String {
     site.trim_end_matches('/').into()
 }
 
-/// Where models are kept.
-fn cache() -> Result<PathBuf, Failure> {
+/// Where models are kept, and what was found out about them.
+pub fn cache() -> Result<PathBuf, Failure> {
     let of_system = || env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let of_user = || env::home_dir().map(|home| home.join(".cache"));
     let cache = of_system().or_else(of_user).ok_or_else(|| {

@@ -1,10 +1,11 @@
 //! `thimble pack`: a Hugging Face folder as one packed safetensors file.
 
-use crate::terminal::{Failure, note, progress, sources};
+use crate::terminal::{Failure, note, profile, progress, sources};
 use engine::{
     Precision, Source,
     checkpoint::{Checkpoint, Recording},
     formats::{Rows, WeightInfo},
+    profile::SIDECAR,
     weights::{
         Dtype, Job, Part, Stored, Tensor, loader,
         packed::{KEY, Packed},
@@ -23,7 +24,7 @@ use std::{
 
 /// Packs the model at `from` into the file `to`.
 pub async fn pack(from: &Path, to: &Path, precision: Precision) -> Result<(), Failure> {
-    let files = sources(from)?;
+    let mut files = sources(from)?;
     if files.iter().any(|file| file.name().ends_with(".gguf")) {
         let text = "a GGUF file is packed already; give a folder with config.json, tokenizer.json and *.safetensors";
         return Err(Failure::Said(text.into()));
@@ -37,7 +38,12 @@ pub async fn pack(from: &Path, to: &Path, precision: Precision) -> Result<(), Fa
             .map_err(|_| Failure::Said(format!("{} is not UTF-8", file.name())))?;
         texts.insert(file.name().to_owned(), text);
     }
+    files.extend(profile(from));
     let checkpoint = Checkpoint::open(files).await?;
+    if !checkpoint.sidecar.is_empty() {
+        let sidecar = serde_json::Value::Object(checkpoint.sidecar.clone());
+        texts.insert(SIDECAR.into(), sidecar.to_string());
+    }
     let mut recording = checkpoint.record(&Map::new())?;
     precision::choose(precision, &recording.program, &mut recording.jobs);
     let plan = Plan::new(&checkpoint, &recording, texts)?;

@@ -1,18 +1,23 @@
 //! `thimble chat` and `thimble run`.
 
 use std::{
+    fs,
     io::{self, BufRead, IsTerminal},
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use engine::{
-    Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role,
-    calibrate::Found,
+    Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role, Source,
+    calibrate::Found, checkpoint, profile::SIDECAR,
 };
 
-use crate::terminal::{
-    Failure, interrupted, note, progress, say, set_answering, sources, watch_interrupts,
+use crate::{
+    Answer, download,
+    terminal::{
+        Failure, interrupted, note, profile, progress, say, set_answering, sources,
+        watch_interrupts,
+    },
 };
 
 /// What `thimble run` is asked.
@@ -28,9 +33,10 @@ pub async fn run(
     model: &Path,
     options: &LoadOptions,
     question: Question,
-    generation: &Generation,
+    settings: &Answer,
 ) -> Result<(), Failure> {
     let mut engine = load(model, options).await?;
+    let generation = &settings.generation(engine.info().recommended);
     let chats = engine.info().has_template && !question.raw;
     let prompt = if chats {
         let mut messages = opening(question.system);
@@ -46,7 +52,7 @@ pub async fn run(
 
 /// Says how well the model predicts a text.
 pub async fn score(model: &Path, options: &LoadOptions, text: &Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(text)
+    let text = fs::read_to_string(text)
         .map_err(|e| Failure::Said(format!("reading {} failed: {e}", text.display())))?;
     let mut engine = load(model, options).await?;
     let mut on_progress = |done, all| {
@@ -66,9 +72,10 @@ pub async fn chat(
     model: &Path,
     options: &LoadOptions,
     system: Option<String>,
-    generation: &Generation,
+    settings: &Answer,
 ) -> Result<(), Failure> {
     let mut engine = load(model, options).await?;
+    let generation = &settings.generation(engine.info().recommended);
     if !engine.info().has_template {
         return Err(Failure::Said(
             "this is a base model without a chat template; continue a text with `thimble run MODEL --raw --prompt …`".into(),
@@ -131,19 +138,23 @@ fn ask() -> Result<Option<String>, Failure> {
     }
 }
 
-/// Says what calibration found, and keeps it beside the model for the next time.
-fn remember(model: &Path, found: &Found) {
+/// Where what calibration found for a model is kept; nowhere if there is no home folder.
+fn memory(fingerprint: &str) -> Option<PathBuf> {
+    let folder = download::cache().ok()?.join("settings");
+    Some(folder.join(format!("{fingerprint}.json")))
+}
+
+/// Says what calibration found, and keeps it for the next time.
+fn remember(found: &Found, memory: Option<PathBuf>) {
     let settings = serde_json::Value::Object(found.settings.clone());
     note(&format!(
         "This model's files leave something open. What fits best ({:.2} nats per token): {settings}\n",
         found.nll
     ));
-    let sidecar = model.join("thimble.json");
-    if model.is_dir()
-        && !sidecar.exists()
-        && std::fs::write(&sidecar, format!("{settings:#}\n")).is_ok()
-    {
-        note(&format!("Kept in {}\n", sidecar.display()));
+    let Some(path) = memory else { return };
+    let kept = path.parent().map(fs::create_dir_all).transpose();
+    if kept.is_ok() && fs::write(&path, format!("{settings:#}\n")).is_ok() {
+        note(&format!("Kept in {}\n", path.display()));
     }
 }
 
@@ -163,14 +174,19 @@ async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure> {
         }
         ControlFlow::Continue(())
     };
-    let engine = Engine::load(sources(model)?, options, &mut on_progress).await;
+    let mut files = sources(model)?;
+    let memory = memory(&checkpoint::fingerprint(&files).await?);
+    files.extend(profile(model));
+    let found = memory.as_ref().and_then(|path| fs::read(path).ok());
+    files.extend(found.map(|json| Source::memory(SIDECAR, json)));
+    let engine = Engine::load(files, options, &mut on_progress).await;
     if !shown.is_empty() {
         note("\r\x1b[K");
     }
     let engine = engine?;
     let info = engine.info();
     if let Some(found) = &info.found {
-        remember(model, found);
+        remember(found, memory);
     }
     let reason = info
         .backend_reason

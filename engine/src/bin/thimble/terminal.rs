@@ -9,7 +9,7 @@ use std::{
 };
 
 use engine::{
-    Error, Source,
+    Error, Source, profile,
     weights::{safetensors, torch},
 };
 
@@ -95,6 +95,14 @@ pub fn set_answering(answering: bool) {
 /// Whether Ctrl-C came during this answer.
 pub fn interrupted() -> bool {
     STATE.load(Ordering::SeqCst) == INTERRUPTED
+}
+
+/// What is known of a model by its name: a repository's, or that of its folder.
+pub fn profile(path: &Path) -> Option<Source> {
+    match download::repository(path) {
+        Some(repository) => profile::of_repository(&repository.name),
+        None => profile::of_repository(path.file_name()?.to_str()?),
+    }
 }
 
 /// The files of a model: one .gguf, those of a folder that Thimble reads, or those of a repository on the hub.

@@ -58,6 +58,7 @@ impl Layer {
         let name = self.tensors.get(&role).map(String::as_str);
         name.ok_or_else(|| Error::MissingWeight {
             name: format!("{role:?} of layer {}", self.number),
+            shape: vec![],
             file: "the model file".into(),
         })
     }

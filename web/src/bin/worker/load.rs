@@ -1,10 +1,10 @@
 //! A model from wherever it is into the engine.
 
 use crate::{Worker, flow, memory_bytes, send};
-use engine::weights::source::Source;
-use engine::{BackendChoice, Engine, LoadOptions};
+use engine::profile::{self, Recommended, SIDECAR};
+use engine::{BackendChoice, Engine, LoadOptions, Precision, Source, checkpoint};
 use std::cell::Cell;
-use web::protocol::{self, Event, Info, JobId, ModelRef, Phase};
+use web::protocol::{self, Event, Info, JobId, ModelRef, Phase, Place, Preferences};
 use web::storage::{self, Failure, Report};
 use web_sys::{AbortController, Blob, File};
 
@@ -52,9 +52,16 @@ impl Worker {
             .iter()
             .map(|(name, blob)| Source::blob(name, blob.clone()))
             .collect();
-        // Last, so that a visitor's own goes before it.
-        if let Some(found) = storage::recall(&files).await {
-            sources.push(Source::memory("thimble.json", found.into_bytes()));
+        let fingerprint = checkpoint::fingerprint(&sources).await;
+        let fingerprint = fingerprint.map_err(|e| e.to_string())?;
+        // Last, so that a visitor's own go before them.
+        if let ModelRef::Remote(remote) = model
+            && let Place::Hub { repository, .. } = &remote.place
+        {
+            sources.extend(profile::of_repository(&repository.name));
+        }
+        if let Some(found) = storage::recall(&fingerprint).await {
+            sources.push(Source::memory(SIDECAR, found.into_bytes()));
         }
         let mut on_progress = |progress: engine::Progress| {
             let phase = if progress.reading.is_some() {
@@ -76,7 +83,7 @@ impl Worker {
         let engine = Engine::load(sources, options, &mut on_progress).await;
         if let Some(found) = engine.as_ref().ok().and_then(|e| e.info().found.as_ref()) {
             let settings = serde_json::Value::from(found.settings.clone());
-            storage::remember(&files, &settings.to_string()).await;
+            storage::remember(&fingerprint, &settings.to_string()).await;
         }
         if let (Err(engine::Error::BadHeader { file, .. }), ModelRef::Remote(remote)) =
             (&engine, model)
@@ -130,11 +137,20 @@ impl Worker {
 }
 
 /// The engine's options for what the page asks.
-pub fn options(backend: protocol::BackendChoice, context: u32) -> LoadOptions {
+pub fn options(
+    backend: protocol::BackendChoice,
+    context: u32,
+    precision: protocol::Precision,
+) -> LoadOptions {
     LoadOptions {
         backend: choice(backend),
         context: Some(context as usize),
-        ..LoadOptions::default()
+        precision: match precision {
+            protocol::Precision::Auto => Precision::Auto,
+            protocol::Precision::Exact => Precision::Exact,
+            protocol::Precision::Q8 => Precision::Q8,
+            protocol::Precision::Q4 => Precision::Q4,
+        },
     }
 }
 
@@ -159,8 +175,20 @@ fn info(engine: &Engine) -> Info {
         backend_reason: info.backend_reason.clone(),
         has_template: info.has_template,
         found: info.found.as_ref().map(found),
+        recommended: preferences(info.recommended),
         dispatches_per_token: info.dispatches_per_token.map(|n| n as u32),
         memory_bytes: memory_bytes(),
+    }
+}
+
+fn preferences(recommended: Recommended) -> Preferences {
+    Preferences {
+        temperature: recommended.temperature,
+        top_k: recommended.top_k,
+        top_p: recommended.top_p,
+        min_p: recommended.min_p,
+        repetition_penalty: recommended.repetition_penalty,
+        seed: None,
     }
 }
 

@@ -104,10 +104,11 @@ impl Worker {
                 model,
                 backend,
                 context,
+                precision,
             } => {
                 // The old model's memory is for the new one.
                 *self.engine.borrow_mut() = None;
-                let options = load::options(backend, context);
+                let options = load::options(backend, context, precision);
                 send(&self.load(id, &model, files, &options).await);
             }
             Request::Generate {

@@ -142,7 +142,7 @@ fn without_a_catalog_the_page_says_so_and_files_still_open() {
 fn backend_and_context_load_the_model_again() {
     let mut chat = ready();
     let mut settings = chat.settings.clone();
-    settings.sampling.temperature = 1.0;
+    settings.sampling.temperature = Some(1.0);
     assert_eq!(
         chat.act(Action::Settings(settings.clone()), 0.0),
         [Command::SaveSettings]
@@ -156,6 +156,29 @@ fn backend_and_context_load_the_model_again() {
             Command::Send(Request::Load { context: 4096, .. })
         ]
     ));
+}
+
+#[test]
+fn words_are_chosen_as_the_author_recommends_and_the_visitor_prefers() {
+    let mut chat = fresh();
+    assert_eq!(chat.sampling(), Sampling::default());
+    chat.settings.sampling.top_k = Some(7);
+    chat.model = Model::Ready(Info {
+        recommended: Preferences {
+            temperature: Some(0.0),
+            top_k: Some(1),
+            repetition_penalty: Some(99.0),
+            ..Preferences::default()
+        },
+        ..info()
+    });
+    let expected = Sampling {
+        temperature: 0.0,
+        top_k: 7,
+        repetition_penalty: 2.0,
+        ..Sampling::default()
+    };
+    assert_eq!(chat.sampling(), expected);
 }
 
 #[test]
