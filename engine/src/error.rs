@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// Weights are missing or left over.
     #[error(
-        "{file} is not what its architecture needs: {n_missing} weights are missing, and {n_left_over} are left over\n{table}The file is incomplete, or made for another program. Download it again, or choose another export of the model"
+        "{file} is not what its architecture needs: {n_missing} weights are missing, {n_left_over} are left over. It is incomplete, or made for another program. Download it again, or choose another export of the model.\n{table}"
     )]
     Misfit {
         /// The file.

@@ -5,7 +5,7 @@ use crate::{
     backend::Backend,
     calibrate::{self, Found},
     checkpoint::{Checkpoint, Recording},
-    cpu::CpuBackend,
+    cpu::{Arithmetic, CpuBackend},
     engine::BackendChoice,
     formats::WeightInfo,
     gpu::{Gpu, GpuBackend, GpuOptions},
@@ -131,7 +131,12 @@ impl Device {
         let weights: Vec<WeightInfo> = recording.jobs.iter().map(|job| job.info.clone()).collect();
         let program = &recording.program;
         Ok(match &self.gpu {
-            None => Backend::Cpu(Box::new(CpuBackend::new(program, &weights, context)?)),
+            None => Backend::Cpu(Box::new(CpuBackend::new(
+                program,
+                &weights,
+                context,
+                Arithmetic::default(),
+            )?)),
             Some(gpu) => Backend::Gpu(Box::new(
                 GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,
             )),

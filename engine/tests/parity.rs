@@ -6,7 +6,7 @@ mod common;
 
 use common::cases::Case;
 use common::{Llama, Model, Random, TINY, cases, uploads};
-use engine::cpu::CpuBackend;
+use engine::cpu::{Arithmetic, CpuBackend};
 use engine::gpu::{Gpu, GpuBackend, GpuOptions, MAX_IN_FLIGHT};
 use engine::op::Op;
 use engine::sampler::{Sampling, sample};
@@ -63,7 +63,8 @@ fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {
 }
 
 fn on_cpu(model: &Model) -> CpuBackend {
-    let mut backend = CpuBackend::new(&model.program, &model.infos, CONTEXT).unwrap();
+    let floats = Arithmetic::Floats;
+    let mut backend = CpuBackend::new(&model.program, &model.infos, CONTEXT, floats).unwrap();
     for (id, rows) in model.data.iter().enumerate() {
         backend.upload(id, rows);
     }

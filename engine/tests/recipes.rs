@@ -59,7 +59,7 @@ fn every_tensor_must_be_taken() {
     };
     assert_eq!((n_missing, n_left_over), (0, 2));
     assert!(table.starts_with("left over: blocks.*.scale1 ["), "{table}");
-    assert!(table.ends_with("], 2 of them\n"), "{table}");
+    assert!(table.ends_with("], 2 of them"), "{table}");
     let ignored = changed("/ignored", json!(["inv_freq", "scale1"]));
     record("tiny-moa-l2", Some(&ignored)).unwrap();
     // Names that no recipe knows: the message says which is missing, and where a recipe may be said.

@@ -138,7 +138,7 @@ test('settings: weights that come unpacked are packed as the visitor wants', () 
     const sizes = [];
     const facts = thimble.page.getByTestId('ready');
     await thimble.openFiles(...folder('trained-mtlm1'));
-    for (const choice of ['8 bits', '4 bits', 'As stored']) {
+    for (const choice of ['8 bits', '4 bits', 'As is']) {
       const settings = await thimble.openSettings();
       await settings.getByText(choice, { exact: true }).click();
       if (choice === '4 bits') await thimble.shoot('8-precision');
@@ -148,7 +148,7 @@ test('settings: weights that come unpacked are packed as the visitor wants', () 
     }
     const [q8, q4, stored] = sizes;
     assert.ok(q4 < q8, `${sizes}`);
-    assert.match(await facts.innerText(), /1\.\d MB/, `as stored: ${stored}`);
+    assert.match(await facts.innerText(), /1\.\d MB/, `as is: ${stored}`);
     await thimble.ask('Once');
     await thimble.untilAnswered();
   }));

@@ -1,40 +1,77 @@
 //! `y = x · wᵀ (+ bias)`.
 
-use super::Packed;
+use super::{
+    Arithmetic, Packed,
+    integers::{self, Integers, Level},
+};
 use crate::formats::{dot, group_sums};
 use std::ops::Range;
 
 /// Rows of the matrix that one pass unpacks together, so that each `x` is read once for all of them.
 const TILE: usize = 4;
 
-/// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
-pub fn run(x: &[f32], w: &Packed, bias: Option<&Packed>, y: &mut [f32]) {
-    let n = x.len() / w.cols;
-    let places: Vec<_> = (0..n).map(|i| (i * w.cols, i * w.rows)).collect();
-    multiply(w, 0..w.rows, x, &places, y);
-    if let Some(bias) = bias {
-        let values = bias.floats();
-        for y in y.chunks_exact_mut(w.rows) {
-            y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
-        }
-    }
+/// Multiplies matrices; what it needs meanwhile is kept from one product to the next.
+#[derive(Debug)]
+pub struct Products {
+    /// None where floats were asked for.
+    level: Option<Level>,
+    integers: Integers,
 }
 
-/// Some rows of `w` times some rows of `x`: a place is where a row begins in `x` and its result in `y`.
-pub fn multiply(
-    w: &Packed,
-    rows: Range<usize>,
-    x: &[f32],
-    places: &[(usize, usize)],
-    y: &mut [f32],
-) {
-    match places {
-        [] => {}
-        [(from, to)] => {
-            let y = &mut y[*to..][..rows.len()];
-            one(&x[*from..][..w.cols], w, rows, y);
+impl Products {
+    /// In this arithmetic, as far as a weight's format has it.
+    pub fn new(arithmetic: Arithmetic) -> Self {
+        Self {
+            level: match arithmetic {
+                Arithmetic::Floats => None,
+                Arithmetic::Integers => Some(Level::detect()),
+            },
+            integers: Integers::default(),
         }
-        _ => many(x, w, rows, places, y),
+    }
+
+    /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
+    pub fn linear(&mut self, x: &[f32], w: &Packed, bias: Option<&Packed>, y: &mut [f32]) {
+        let n = x.len() / w.cols;
+        let places: Vec<_> = (0..n).map(|i| (i * w.cols, i * w.rows)).collect();
+        self.hold(x, w);
+        self.multiply(w, 0..w.rows, x, &places, y);
+        if let Some(bias) = bias {
+            let values = bias.floats();
+            for y in y.chunks_exact_mut(w.rows) {
+                y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
+            }
+        }
+    }
+
+    /// Makes `x` ready to be multiplied with rows of `w`.
+    pub fn hold(&mut self, x: &[f32], w: &Packed) {
+        if self.level.is_some() && integers::takes(w.format) {
+            self.integers.hold(x);
+        }
+    }
+
+    /// Some rows of `w` times some rows of the `x` that is held: a place is where a row begins in `x` and its result
+    /// in `y`.
+    pub fn multiply(
+        &mut self,
+        w: &Packed,
+        rows: Range<usize>,
+        x: &[f32],
+        places: &[(usize, usize)],
+        y: &mut [f32],
+    ) {
+        match (self.level, places) {
+            (_, []) => {}
+            (Some(level), _) if integers::takes(w.format) => {
+                self.integers.multiply(level, w, rows, places, y);
+            }
+            (_, [(from, to)]) => {
+                let y = &mut y[*to..][..rows.len()];
+                one(&x[*from..][..w.cols], w, rows, y);
+            }
+            _ => many(x, w, rows, places, y),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod embed;
 mod expert_linear;
 mod fourier;
 mod gate;
+mod integers;
 mod last;
 mod layer_norm;
 mod linear;
@@ -29,6 +30,7 @@ use crate::{
     program::Program,
     sampler::{self, Sampling},
 };
+use linear::Products;
 use std::collections::VecDeque;
 
 /// Tokens per prefill call: enough that unpacking a weight is shared, few enough to stop quickly.
@@ -49,6 +51,17 @@ pub struct CpuBackend {
     seen: Vec<u32>,
     token: u32,
     drawn: VecDeque<u32>,
+    products: Products,
+}
+
+/// How packed weights are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// With activations as they are: the reference.
+    Floats,
+    /// With activations as 16-bit whole numbers: several times as fast.
+    #[default]
+    Integers,
 }
 
 /// A packed weight `[rows, cols]`.
@@ -109,7 +122,12 @@ impl CpuBackend {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn new(program: &Program, weights: &[WeightInfo], context: usize) -> Result<Self> {
+    pub fn new(
+        program: &Program,
+        weights: &[WeightInfo],
+        context: usize,
+        arithmetic: Arithmetic,
+    ) -> Result<Self> {
         let slot_len =
             |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
         Ok(Self {
@@ -129,6 +147,7 @@ impl CpuBackend {
             seen: vec![0; program.vocab().div_ceil(32)],
             token: 0,
             drawn: VecDeque::new(),
+            products: Products::new(arithmetic),
             program: program.clone(),
         })
     }
@@ -248,7 +267,10 @@ impl CpuBackend {
                 w: matrix,
                 bias,
                 ..
-            } => linear::run(x(*input), w(*matrix), bias.map(w), y),
+            } => {
+                let bias = bias.map(w);
+                self.products.linear(x(*input), w(*matrix), bias, y);
+            }
             Op::LayerNorm {
                 x: input,
                 w: scale,
@@ -348,8 +370,9 @@ impl CpuBackend {
                 n_experts,
                 ..
             } => {
-                let (top_k, experts) = (routing.width / 2, w(*experts));
-                expert_linear::run(x(*input), experts, x(*routing), top_k, *n_experts, y);
+                let (experts, routing) = (w(*experts), (x(*routing), routing.width / 2));
+                let products = &mut self.products;
+                expert_linear::run(products, x(*input), experts, routing, *n_experts, y);
             }
             Op::Combine {
                 x: input,

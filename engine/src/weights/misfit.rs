@@ -2,7 +2,7 @@
 
 use super::{Dtype, Tensor, Weights};
 use crate::Error;
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
 /// Missing weights that are looked for, at most.
 const MOST: usize = 512;
@@ -46,7 +46,9 @@ pub fn explain(weights: &Weights, error: Error, fails: impl Fn(Weights) -> Optio
         file: weights.file.clone(),
         n_missing: missing.len(),
         n_left_over: left_over.len(),
-        table: lines("missing", &missing) + &lines("left over", &left_over),
+        table: [lines("missing", &missing), lines("left over", &left_over)]
+            .concat()
+            .join("\n"),
     }
 }
 
@@ -68,7 +70,7 @@ fn stand_in(name: String, shape: Vec<usize>, dtype: Dtype) -> Tensor {
 }
 
 /// A line for each, or for those whose names differ in numbers only.
-fn lines(what: &str, tensors: &[&Tensor]) -> String {
+fn lines(what: &str, tensors: &[&Tensor]) -> Vec<String> {
     let mut kinds: BTreeMap<(String, &[usize]), usize> = BTreeMap::new();
     for tensor in tensors {
         let numbered = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -76,16 +78,13 @@ fn lines(what: &str, tensors: &[&Tensor]) -> String {
         let parts: Vec<&str> = parts.map(|p| if numbered(p) { "*" } else { p }).collect();
         *kinds.entry((parts.join("."), &tensor.shape)).or_default() += 1;
     }
-    let mut text = String::new();
-    for ((name, shape), count) in kinds.iter().take(LINES) {
-        let times = match count {
-            1 => String::new(),
-            n => format!(", {n} of them"),
-        };
-        writeln!(text, "{what}: {name} {shape:?}{times}").expect("a string takes all");
-    }
+    let line = |((name, shape), count): (&(String, &[usize]), &usize)| match count {
+        1 => format!("{what}: {name} {shape:?}"),
+        n => format!("{what}: {name} {shape:?}, {n} of them"),
+    };
+    let mut lines: Vec<String> = kinds.iter().take(LINES).map(line).collect();
     if kinds.len() > LINES {
-        writeln!(text, "{what}: {} more kinds", kinds.len() - LINES).expect("a string takes all");
+        lines.push(format!("{what}: {} more kinds", kinds.len() - LINES));
     }
-    text
+    lines
 }

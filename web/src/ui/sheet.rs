@@ -128,7 +128,7 @@ fn ModelSettings() -> impl IntoView {
         (Precision::Auto, "Automatic"),
         (Precision::Q4, "4 bits"),
         (Precision::Q8, "8 bits"),
-        (Precision::Exact, "As stored"),
+        (Precision::Exact, "As is"),
     ];
     view! {
         <fieldset>

@@ -1,0 +1,139 @@
+//! x86's 256-bit SIMD: `vpmaddwd` multiplies sixteen words and adds them in pairs.
+#![expect(unsafe_code, reason = "instructions that not every machine has")]
+
+use super::{Group, Integers, Packed, Simd};
+use crate::formats::GROUP;
+use core::arch::x86_64::*;
+use std::ops::Range;
+
+/// [`Integers::multiply`] on a machine with AVX2 and FMA.
+pub fn multiply(
+    x: &mut Integers,
+    w: &Packed,
+    rows: Range<usize>,
+    places: &[(usize, usize)],
+    y: &mut [f32],
+) {
+    #[target_feature(enable = "avx2,fma")]
+    fn with_avx2(
+        x: &mut Integers,
+        w: &Packed,
+        rows: Range<usize>,
+        places: &[(usize, usize)],
+        y: &mut [f32],
+    ) {
+        super::multiply::<Avx2>(x, w, rows, places, y);
+    }
+    // SAFETY: `Level::detect` found both.
+    unsafe { with_avx2(x, w, rows, places, y) }
+}
+
+/// Its methods run only within [`multiply`], and are inlined there: that is what makes each `unsafe` below sound.
+struct Avx2;
+
+/// Words `16 · i ..` of a group.
+#[inline(always)]
+fn words(x: &Group, i: usize) -> __m256i {
+    let sixteen = &x.as_chunks::<16>().0[i];
+    // SAFETY: sixteen words are the 32 bytes that are read, at any alignment.
+    unsafe { _mm256_loadu_si256(sixteen.as_ptr().cast()) }
+}
+
+#[inline(always)]
+fn sixteen(q: &[u8], i: usize) -> __m128i {
+    let sixteen = &q.as_chunks::<16>().0[i];
+    // SAFETY: sixteen bytes are read, at any alignment.
+    unsafe { _mm_loadu_si128(sixteen.as_ptr().cast()) }
+}
+
+#[inline(always)]
+fn dot2(first: __m256i, second: __m256i, x: &Group) -> __m256i {
+    // SAFETY: see `Avx2`.
+    unsafe {
+        _mm256_add_epi32(
+            _mm256_madd_epi16(first, words(x, 0)),
+            _mm256_madd_epi16(second, words(x, 1)),
+        )
+    }
+}
+
+impl Simd for Avx2 {
+    type Sums = __m256i;
+    type Total = __m256;
+
+    #[inline(always)]
+    fn zero() -> __m256 {
+        // SAFETY: see `Avx2`.
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> __m256i {
+        let q = sixteen(q, 0);
+        // SAFETY: see `Avx2`.
+        let (low, high) = unsafe {
+            let words = _mm256_cvtepu8_epi16(q);
+            (
+                _mm256_and_si256(words, _mm256_set1_epi16(15)),
+                _mm256_srli_epi16::<4>(words),
+            )
+        };
+        dot2(low, high, x)
+    }
+
+    #[inline(always)]
+    fn bytes(q: &[u8; GROUP], x: &Group) -> __m256i {
+        // SAFETY: see `Avx2`.
+        let widen = |i| unsafe { _mm256_cvtepi8_epi16(sixteen(q, i)) };
+        dot2(widen(0), widen(1), x)
+    }
+
+    #[inline(always)]
+    fn signs(q: &[u8; GROUP / 8], x: &Group) -> __m256i {
+        // SAFETY: see `Avx2`.
+        let signs = |i: usize| unsafe {
+            let bits = _mm256_setr_epi16(
+                1,
+                2,
+                4,
+                8,
+                16,
+                32,
+                64,
+                128,
+                256,
+                512,
+                1024,
+                2048,
+                4096,
+                8192,
+                16384,
+                i16::MIN,
+            );
+            let word = _mm256_set1_epi16(i16::from_le_bytes([q[2 * i], q[2 * i + 1]]));
+            // -1 where the bit is not set, otherwise 1.
+            let unset = _mm256_cmpeq_epi16(_mm256_and_si256(word, bits), _mm256_setzero_si256());
+            _mm256_or_si256(unset, _mm256_set1_epi16(1))
+        };
+        dot2(signs(0), signs(1), x)
+    }
+
+    #[inline(always)]
+    fn words(w: &Group, x: &Group) -> __m256i {
+        dot2(words(w, 0), words(w, 1), x)
+    }
+
+    #[inline(always)]
+    fn add(total: __m256, sums: __m256i, scale: f32) -> __m256 {
+        // SAFETY: see `Avx2`.
+        unsafe { _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale), total) }
+    }
+
+    #[inline(always)]
+    fn sum(total: __m256) -> f32 {
+        let mut lanes = [0.0; 8];
+        // SAFETY: eight floats are the 32 bytes that are written, at any alignment.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), total) };
+        lanes.iter().sum()
+    }
+}

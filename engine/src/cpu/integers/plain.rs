@@ -1,0 +1,58 @@
+//! Loops, as the compiler likes them: eight sums beside one another.
+
+use super::{Group, Simd};
+use crate::formats::GROUP;
+
+/// Any machine.
+pub struct Plain;
+
+const LANES: usize = 8;
+
+fn dot(w: impl Fn(usize) -> i32, x: &Group) -> [i32; LANES] {
+    let mut sums = [0; LANES];
+    for i in (0..GROUP).step_by(LANES) {
+        for lane in 0..LANES {
+            sums[lane] += w(i + lane) * i32::from(x[i + lane]);
+        }
+    }
+    sums
+}
+
+impl Simd for Plain {
+    type Sums = [i32; LANES];
+    type Total = [f32; LANES];
+
+    fn zero() -> Self::Total {
+        [0.0; LANES]
+    }
+
+    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums {
+        dot(
+            |i| i32::from(if i < 16 { q[i] & 15 } else { q[i - 16] >> 4 }),
+            x,
+        )
+    }
+
+    fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums {
+        dot(|i| i32::from(q[i] as i8), x)
+    }
+
+    fn signs(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums {
+        dot(|i| i32::from(q[i / 8] >> (i % 8) & 1) * 2 - 1, x)
+    }
+
+    fn words(w: &Group, x: &Group) -> Self::Sums {
+        dot(|i| i32::from(w[i]), x)
+    }
+
+    fn add(mut total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total {
+        for (total, sum) in total.iter_mut().zip(sums) {
+            *total += scale * sum as f32;
+        }
+        total
+    }
+
+    fn sum(total: Self::Total) -> f32 {
+        total.iter().sum()
+    }
+}

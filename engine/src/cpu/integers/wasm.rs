@@ -1,0 +1,97 @@
+//! WebAssembly's 128-bit SIMD: `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs.
+#![expect(unsafe_code, reason = "vectors are loaded through pointers")]
+
+use super::{Group, Simd};
+use crate::formats::GROUP;
+use core::arch::wasm32::*;
+
+/// A browser.
+pub struct Simd128;
+
+/// Words `8 · i ..` of a group.
+#[inline(always)]
+fn words(x: &Group, i: usize) -> v128 {
+    let eight = &x.as_chunks::<8>().0[i];
+    // SAFETY: eight words are the sixteen bytes that are read, at any alignment.
+    unsafe { v128_load(eight.as_ptr().cast()) }
+}
+
+#[inline(always)]
+fn sixteen(q: &[u8], i: usize) -> v128 {
+    let sixteen = &q.as_chunks::<16>().0[i];
+    // SAFETY: sixteen bytes are read, at any alignment.
+    unsafe { v128_load(sixteen.as_ptr().cast()) }
+}
+
+#[inline(always)]
+fn dot4(w: [v128; 4], x: &Group) -> v128 {
+    let dot = |i: usize| i32x4_dot_i16x8(w[i], words(x, i));
+    i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
+}
+
+impl Simd for Simd128 {
+    type Sums = v128;
+    type Total = v128;
+
+    #[inline(always)]
+    fn zero() -> v128 {
+        f32x4_splat(0.0)
+    }
+
+    #[inline(always)]
+    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> v128 {
+        let q = sixteen(q, 0);
+        let (low, high) = (v128_and(q, u8x16_splat(15)), u8x16_shr(q, 4));
+        let w = [
+            u16x8_extend_low_u8x16(low),
+            u16x8_extend_high_u8x16(low),
+            u16x8_extend_low_u8x16(high),
+            u16x8_extend_high_u8x16(high),
+        ];
+        dot4(w, x)
+    }
+
+    #[inline(always)]
+    fn bytes(q: &[u8; GROUP], x: &Group) -> v128 {
+        let (first, second) = (sixteen(q, 0), sixteen(q, 1));
+        let w = [
+            i16x8_extend_low_i8x16(first),
+            i16x8_extend_high_i8x16(first),
+            i16x8_extend_low_i8x16(second),
+            i16x8_extend_high_i8x16(second),
+        ];
+        dot4(w, x)
+    }
+
+    #[inline(always)]
+    fn signs(q: &[u8; GROUP / 8], x: &Group) -> v128 {
+        let bits = i16x8(1, 2, 4, 8, 16, 32, 64, 128);
+        // -1 where the bit is not set, otherwise 1.
+        let signs = |byte: u8| {
+            let unset = i16x8_eq(v128_and(i16x8_splat(i16::from(byte)), bits), i16x8_splat(0));
+            v128_or(unset, i16x8_splat(1))
+        };
+        dot4(q.map(signs), x)
+    }
+
+    #[inline(always)]
+    fn words(w: &Group, x: &Group) -> v128 {
+        dot4([words(w, 0), words(w, 1), words(w, 2), words(w, 3)], x)
+    }
+
+    #[inline(always)]
+    fn add(total: v128, sums: v128, scale: f32) -> v128 {
+        f32x4_add(
+            total,
+            f32x4_mul(f32x4_convert_i32x4(sums), f32x4_splat(scale)),
+        )
+    }
+
+    #[inline(always)]
+    fn sum(total: v128) -> f32 {
+        f32x4_extract_lane::<0>(total)
+            + f32x4_extract_lane::<1>(total)
+            + f32x4_extract_lane::<2>(total)
+            + f32x4_extract_lane::<3>(total)
+    }
+}
