@@ -141,7 +141,9 @@ impl Integers {
         }
     }
 
-    /// The scales of a tile's rows.
+    /// The scales of a tile's rows. Inlined, like all that is done per row, into a function that may use the level's
+    /// instructions.
+    #[inline(always)]
     fn prepare(&mut self, w: &Packed, rows: [usize; TILE]) {
         let n = w.cols / GROUP;
         self.steps.resize(TILE * n, 0.0);
@@ -309,6 +311,7 @@ fn has_minima(format: Format) -> bool {
     matches!(format, Format::Q4 | Format::I4)
 }
 
+#[inline(always)]
 fn add_minima(dots: &mut [f32; TILE], minima: &[f32], sums: &[f32]) {
     for (dot, minima) in dots.iter_mut().zip(minima.chunks_exact(sums.len())) {
         *dot += crate::formats::dot(minima, sums);
@@ -316,6 +319,7 @@ fn add_minima(dots: &mut [f32; TILE], minima: &[f32], sums: &[f32]) {
 }
 
 /// A row's numbers, before scales.
+#[inline(always)]
 fn unpack(format: Format, quants: &[u8], out: &mut [Group]) {
     match format {
         Format::Q8 => {

@@ -131,6 +131,7 @@ pub fn pack(format: Format, row: &[f32], quants: &mut Vec<u8>, scales: &mut Vec<
 }
 
 /// `Σ a·b`, in eight independent sums so that it becomes SIMD.
+#[inline]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
