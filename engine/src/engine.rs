@@ -4,6 +4,7 @@ use crate::{
     Error, Result,
     calibrate::{self, Found},
     checkpoint::Checkpoint,
+    cpu::Arithmetic,
     load::{Device, Loader},
     profile::{Manners, Recommended},
     sampler::Sampling,
@@ -50,6 +51,8 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// What becomes of weights that a file stores as whole floats.
     pub precision: Precision,
+    /// How the CPU multiplies packed weights.
+    pub arithmetic: Arithmetic,
 }
 
 /// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
@@ -169,7 +172,7 @@ impl Engine {
             .clamp(1, max_context);
         let mut loader = Loader {
             checkpoint: &checkpoint,
-            device: Device::choose(options.backend).await?,
+            device: Device::choose(options.backend, options.arithmetic).await?,
             precision: options.precision,
             on_progress,
         };

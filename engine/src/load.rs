@@ -96,6 +96,7 @@ impl Loader<'_> {
 /// The device that was chosen, and why.
 pub struct Device {
     gpu: Option<Gpu>,
+    arithmetic: Arithmetic,
     /// Why, where the reader may have expected another.
     pub reason: Option<String>,
 }
@@ -105,23 +106,22 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoGpu`](crate::Error::NoGpu) where the GPU was asked for and there is none.
-    pub async fn choose(choice: BackendChoice) -> Result<Self> {
-        let cpu = |reason| Self { gpu: None, reason };
+    pub async fn choose(choice: BackendChoice, arithmetic: Arithmetic) -> Result<Self> {
+        let device = |gpu, reason| Self {
+            gpu,
+            arithmetic,
+            reason,
+        };
+        let cpu = |reason| device(None, reason);
         match choice {
             BackendChoice::Cpu => Ok(cpu(None)),
-            BackendChoice::Gpu => Ok(Self {
-                gpu: Some(Gpu::new().await?),
-                reason: None,
-            }),
+            BackendChoice::Gpu => Ok(device(Some(Gpu::new().await?), None)),
             BackendChoice::Auto => Ok(match Gpu::new().await {
                 Ok(gpu) if gpu.is_software() => cpu(Some(format!(
                     "{} is software and slower than the CPU backend",
                     gpu.describe()
                 ))),
-                Ok(gpu) => Self {
-                    gpu: Some(gpu),
-                    reason: None,
-                },
+                Ok(gpu) => device(Some(gpu), None),
                 Err(error) => cpu(Some(error.to_string())),
             }),
         }
@@ -135,7 +135,7 @@ impl Device {
                 program,
                 &weights,
                 context,
-                Arithmetic::default(),
+                self.arithmetic,
             )?)),
             Some(gpu) => Backend::Gpu(Box::new(
                 GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,

@@ -3,18 +3,29 @@
 #[path = "common/models.rs"]
 mod models;
 
-use engine::{BackendChoice, sampler::Sampling};
-use models::{Sequence, load, sequences, tiny_checkpoints};
+use engine::{Arithmetic, BackendChoice, LoadOptions, sampler::Sampling};
+use models::{Sequence, load_files, sequences, sources, tiny_checkpoints};
 
-/// Transformers' logits on tiny random Llama checkpoints: every position, both backends.
+/// The references' logits on tiny random checkpoints: every position, both backends, both arithmetics. Whole numbers
+/// hold the GPU's bound; the largest error of all is for the reference.
 #[test]
 fn tiny_checkpoints_give_the_logits_of_transformers() {
     for stem in tiny_checkpoints() {
-        for (choice, bound) in [
-            (BackendChoice::Cpu, Bound::MaxRelative(1e-4)),
-            (BackendChoice::Gpu, Bound::Nmse(1e-6)),
+        for (choice, arithmetic, bound) in [
+            (
+                BackendChoice::Cpu,
+                Arithmetic::Floats,
+                Bound::MaxRelative(1e-4),
+            ),
+            (BackendChoice::Cpu, Arithmetic::Integers, Bound::Nmse(1e-6)),
+            (BackendChoice::Gpu, Arithmetic::Floats, Bound::Nmse(1e-6)),
         ] {
-            let mut engine = load(&stem, choice);
+            let options = LoadOptions {
+                backend: choice,
+                arithmetic,
+                ..LoadOptions::default()
+            };
+            let mut engine = load_files(sources(&stem), &options);
             let backend = engine.session().backend();
             for Sequence { ids, logits } in sequences(&stem) {
                 let vocab = logits.len() / ids.len();
@@ -26,7 +37,7 @@ fn tiny_checkpoints_give_the_logits_of_transformers() {
                     bound.check(
                         &got,
                         &logits[pos * vocab..][..vocab],
-                        &format!("{stem} {choice:?} position {pos}"),
+                        &format!("{stem} {choice:?} {arithmetic:?} position {pos}"),
                     );
                 }
                 // The same, all at once: the last position's logits.
@@ -38,7 +49,7 @@ fn tiny_checkpoints_give_the_logits_of_transformers() {
                 bound.check(
                     &got,
                     &logits[logits.len() - vocab..],
-                    &format!("{stem} {choice:?} prefill"),
+                    &format!("{stem} {choice:?} {arithmetic:?} prefill"),
                 );
             }
         }

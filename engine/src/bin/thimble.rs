@@ -163,6 +163,7 @@ impl Model {
             },
             context: self.context.map(|n| n as usize),
             precision: self.precision.into(),
+            ..LoadOptions::default()
         }
     }
 }

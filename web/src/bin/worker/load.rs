@@ -151,6 +151,7 @@ pub fn options(
             protocol::Precision::Q8 => Precision::Q8,
             protocol::Precision::Q4 => Precision::Q4,
         },
+        ..LoadOptions::default()
     }
 }
 
