@@ -135,11 +135,10 @@ impl Files {
     fn assemble(self, sources: Vec<Source>, sidecar: Settings) -> Result<Checkpoint> {
         let mut said = self.config;
         profile::lay_over(&mut said, sidecar.clone());
-        let said = Value::Object(said);
         let weights = Weights::new(weights_file(&sources), self.tensors.iter().cloned())?;
         let arch = match self.arch {
             Some(arch) => arch,
-            None => model::arch_of_files(&said, &weights.root())?,
+            None => model::arch_of_files(&Value::Object(said.clone()), &weights.root())?,
         };
         let family = profile::of_family(arch.model_types[0]);
         let mut manners = family.clone();
@@ -160,14 +159,12 @@ impl Files {
             Some(template) => Some(template),
             None => template(&family)?,
         };
-        let mut config = Value::Object(family);
-        for (key, value) in said.as_object().into_iter().flatten() {
-            config[key] = value.clone();
-        }
+        let mut config = family;
+        profile::lay_over(&mut config, said);
         Ok(Checkpoint {
             name: self.name.unwrap_or_else(|| arch.model_types[0].into()),
             arch,
-            config,
+            config: Value::Object(config),
             manners: Manners::read(&manners)?,
             sidecar,
             tensors: self.tensors,

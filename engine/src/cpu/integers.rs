@@ -196,126 +196,86 @@ fn multiply<S: Simd>(
         x.prepare(w, tile);
         let at = row0 - rows.start;
         let n_rows = TILE.min(rows.end - row0);
-        if let [(from, to)] = places {
-            let dots = one::<S>(x, w, tile, from / GROUP);
+        let mut put = |to: usize, dots: [f32; TILE]| {
             y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
-        } else {
-            many::<S>(x, w, tile, places, |to, dots| {
-                y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
-            });
+        };
+        if let [(from, to)] = places {
+            put(*to, packed::<S>(x, w, tile, from / GROUP));
+            continue;
+        }
+        // Unpacked once for all tokens.
+        let n = w.cols / GROUP;
+        x.tile.resize(TILE * n, [0; GROUP]);
+        for (row, words) in tile.into_iter().zip(x.tile.chunks_exact_mut(n)) {
+            unpack(w.format, w.row(row).quants, words);
+        }
+        for (from, to) in places {
+            let words = rows_of(&x.tile, n);
+            put(
+                *to,
+                dots::<S, _>(x, w.format, words, from / GROUP, S::words),
+            );
         }
     }
 }
 
 /// One token: weights are multiplied as they are packed. `first` is the token's first group.
 #[inline(always)]
-fn one<S: Simd>(x: &mut Integers, w: &Packed, rows: [usize; TILE], first: usize) -> [f32; TILE] {
-    let n = w.cols / GROUP;
-    let scales = &x.scales[first..][..n];
-    for steps in x.steps.chunks_exact_mut(n) {
-        steps
-            .iter_mut()
-            .zip(scales)
-            .for_each(|(step, scale)| *step *= scale);
-    }
-    let (groups, steps) = (&x.groups[first..][..n], &x.steps[..]);
+fn packed<S: Simd>(x: &Integers, w: &Packed, rows: [usize; TILE], first: usize) -> [f32; TILE] {
     let quants = rows.map(|row| w.row(row).quants);
-    let mut dots = match w.format {
-        Format::Q8 => packed::<S, GROUP>(quants, groups, steps, S::bytes),
-        Format::B1 => packed::<S, { GROUP / 8 }>(quants, groups, steps, S::signs),
-        _ => packed::<S, { GROUP / 2 }>(quants, groups, steps, S::nibbles),
-    };
-    if has_minima(w.format) {
-        add_minima(&mut dots, &x.minima, &x.sums[first..][..n]);
+    match w.format {
+        Format::Q8 => {
+            let rows = quants.map(|q| q.as_chunks::<GROUP>().0);
+            dots::<S, _>(x, w.format, rows, first, S::bytes)
+        }
+        Format::B1 => {
+            let rows = quants.map(|q| q.as_chunks::<{ GROUP / 8 }>().0);
+            dots::<S, _>(x, w.format, rows, first, S::signs)
+        }
+        _ => {
+            let rows = quants.map(|q| q.as_chunks::<{ GROUP / 2 }>().0);
+            dots::<S, _>(x, w.format, rows, first, S::nibbles)
+        }
+    }
+}
+
+/// A tile's rows with one token.
+#[inline(always)]
+fn dots<S: Simd, Q>(
+    x: &Integers,
+    format: Format,
+    [q0, q1, q2, q3]: [&[Q]; TILE],
+    first: usize,
+    dot: impl Fn(&Q, &Group) -> S::Sums,
+) -> [f32; TILE] {
+    // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
+    let n = q0.len();
+    let (q1, q2, q3) = (&q1[..n], &q2[..n], &q3[..n]);
+    let [s0, s1, s2, s3] = rows_of(&x.steps, n);
+    let (groups, scales) = (&x.groups[first..][..n], &x.scales[first..][..n]);
+    let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
+    for g in 0..n {
+        t0 = S::add(t0, dot(&q0[g], &groups[g]), s0[g] * scales[g]);
+        t1 = S::add(t1, dot(&q1[g], &groups[g]), s1[g] * scales[g]);
+        t2 = S::add(t2, dot(&q2[g], &groups[g]), s2[g] * scales[g]);
+        t3 = S::add(t3, dot(&q3[g], &groups[g]), s3[g] * scales[g]);
+    }
+    let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
+    if matches!(format, Format::Q4 | Format::I4) {
+        let sums = &x.sums[first..][..n];
+        for (dot, minima) in dots.iter_mut().zip(rows_of(&x.minima, n)) {
+            *dot += crate::formats::dot(minima, sums);
+        }
     }
     dots
 }
 
-#[inline(always)]
-fn packed<S: Simd, const BYTES: usize>(
-    quants: [&[u8]; TILE],
-    x: &[Group],
-    steps: &[f32],
-    dot: impl Fn(&[u8; BYTES], &Group) -> S::Sums,
-) -> [f32; TILE] {
-    let n = x.len();
-    // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
-    let [q0, q1, q2, q3] = quants.map(|q| q.as_chunks::<BYTES>().0);
-    let (q0, q1, q2, q3) = (&q0[..n], &q1[..n], &q2[..n], &q3[..n]);
-    let [s0, s1, s2, s3] = rows_of(steps, n);
-    let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
-    for g in 0..n {
-        t0 = S::add(t0, dot(&q0[g], &x[g]), s0[g]);
-        t1 = S::add(t1, dot(&q1[g], &x[g]), s1[g]);
-        t2 = S::add(t2, dot(&q2[g], &x[g]), s2[g]);
-        t3 = S::add(t3, dot(&q3[g], &x[g]), s3[g]);
-    }
-    [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)]
-}
-
-/// The rows of `[TILE, n]`.
+/// The rows of `[TILE, n]`, each of a length that the compiler knows to be `n`.
 #[inline(always)]
 fn rows_of<T>(tile: &[T], n: usize) -> [&[T]; TILE] {
     let (first, second) = tile[..TILE * n].split_at(2 * n);
     let ((a, b), (c, d)) = (first.split_at(n), second.split_at(n));
     [a, b, c, &d[..n]]
-}
-
-/// Many tokens: a tile is unpacked once for all of them.
-#[inline(always)]
-fn many<S: Simd>(
-    x: &mut Integers,
-    w: &Packed,
-    rows: [usize; TILE],
-    places: &[(usize, usize)],
-    mut put: impl FnMut(usize, [f32; TILE]),
-) {
-    let n = w.cols / GROUP;
-    x.tile.resize(TILE * n, [0; GROUP]);
-    for (row, tile) in rows.into_iter().zip(x.tile.chunks_exact_mut(n)) {
-        unpack(w.format, w.row(row).quants, tile);
-    }
-    let (tile, steps) = (rows_of(&x.tile, n), rows_of(&x.steps, n));
-    for (from, to) in places {
-        let at = from / GROUP..from / GROUP + n;
-        let token = (&x.groups[at.clone()], &x.scales[at.clone()]);
-        let mut dots = token_by_tile::<S>(tile, steps, token);
-        if has_minima(w.format) {
-            add_minima(&mut dots, &x.minima, &x.sums[at]);
-        }
-        put(*to, dots);
-    }
-}
-
-#[inline(always)]
-fn token_by_tile<S: Simd>(
-    [w0, w1, w2, w3]: [&[Group]; TILE],
-    [s0, s1, s2, s3]: [&[f32]; TILE],
-    (x, scales): (&[Group], &[f32]),
-) -> [f32; TILE] {
-    let n = x.len();
-    let (w0, w1, w2, w3) = (&w0[..n], &w1[..n], &w2[..n], &w3[..n]);
-    let (s0, s1, s2, s3) = (&s0[..n], &s1[..n], &s2[..n], &s3[..n]);
-    let scales = &scales[..n];
-    let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
-    for g in 0..n {
-        t0 = S::add(t0, S::words(&w0[g], &x[g]), s0[g] * scales[g]);
-        t1 = S::add(t1, S::words(&w1[g], &x[g]), s1[g] * scales[g]);
-        t2 = S::add(t2, S::words(&w2[g], &x[g]), s2[g] * scales[g]);
-        t3 = S::add(t3, S::words(&w3[g], &x[g]), s3[g] * scales[g]);
-    }
-    [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)]
-}
-
-fn has_minima(format: Format) -> bool {
-    matches!(format, Format::Q4 | Format::I4)
-}
-
-#[inline(always)]
-fn add_minima(dots: &mut [f32; TILE], minima: &[f32], sums: &[f32]) {
-    for (dot, minima) in dots.iter_mut().zip(minima.chunks_exact(sums.len())) {
-        *dot += crate::formats::dot(minima, sums);
-    }
 }
 
 /// A row's numbers, before scales.
@@ -349,17 +309,7 @@ fn unpack(format: Format, quants: &[u8], out: &mut [Group]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::{Rows, WeightInfo, group_sums};
-
-    /// Bytes without pattern.
-    fn noise(seed: u32, n: usize) -> Vec<u8> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) as u8
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::formats::{Rows, WeightInfo, group_sums, tests::noise};
 
     fn weight(format: Format, rows: usize, cols: usize) -> Packed {
         let info = WeightInfo {

@@ -182,7 +182,7 @@ pub struct WeightInfo {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const ALL: [Format; 7] = [
@@ -196,7 +196,7 @@ mod tests {
     ];
 
     /// Bytes without pattern, with scales that are small finite halves.
-    fn noise(seed: u32, n: usize) -> Vec<u8> {
+    pub(crate) fn noise(seed: u32, n: usize) -> Vec<u8> {
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
