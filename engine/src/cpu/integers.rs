@@ -13,7 +13,7 @@ mod plain;
 mod wasm;
 
 use super::Packed;
-use crate::formats::{Format, GROUP, widen};
+use crate::formats::{Format, GROUP};
 use std::ops::Range;
 
 /// Weights or activations that share a scale.
@@ -43,7 +43,32 @@ trait Simd {
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
     /// All of it.
     fn sum(total: Self::Total) -> f32;
+    /// Finite f16 numbers.
+    fn widen(halves: &Halves) -> [f32; HALVES];
 }
+
+/// As many scales as are widened at once.
+const HALVES: usize = 8;
+type Halves = [u8; 2 * HALVES];
+
+/// A group's numbers as they are packed, or unpacked.
+trait Quants {
+    fn dot<S: Simd>(&self, x: &Group) -> S::Sums;
+}
+
+macro_rules! quants {
+    ($($bytes:ty: $method:ident),*) => {$(
+        impl Quants for $bytes {
+            #[inline(always)]
+            fn dot<S: Simd>(&self, x: &Group) -> S::Sums {
+                S::$method(self, x)
+            }
+        }
+    )*};
+}
+
+// A trait and not a function's argument: what is called through one is not inlined where the level's instructions are.
+quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: signs, Group: words);
 
 /// The widest instructions that this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +88,10 @@ impl Level {
     /// Asks the machine.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
             return Self::Avx2;
         }
         #[cfg(target_arch = "wasm32")]
@@ -76,19 +104,40 @@ impl Level {
 /// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.
 #[derive(Debug, Default)]
 pub struct Integers {
-    /// `[n, cols / 32]`
+    held: Held,
+    /// Rows of weights, unpacked for many tokens.
+    tile: Tile,
+}
+
+/// What is known of each group of the activations, `[n, cols / 32]`.
+#[derive(Debug, Default)]
+struct Held {
     groups: Vec<Group>,
-    /// `[n, cols / 32]`
     scales: Vec<f32>,
-    /// `Σ x` of each group.
+    /// `Σ x`
     sums: Vec<f32>,
-    /// `[TILE, …]`, what a tile of rows is unpacked to.
-    tile: Vec<Group>,
-    /// `[TILE, cols / 32]`, the groups' scales.
+    /// A group's scale and its sum, beside one another as [`Format::Q4`] has `d` and `m`.
+    pairs: Vec<[f32; 2]>,
+}
+
+/// One row of [`Held`], `[cols / 32]`.
+#[derive(Clone, Copy)]
+struct Token<'h> {
+    groups: &'h [Group],
+    scales: &'h [f32],
+    sums: &'h [f32],
+    pairs: &'h [[f32; 2]],
+}
+
+/// `[TILE, cols / 32]` groups of weights.
+#[derive(Debug, Default)]
+struct Tile {
+    groups: Vec<Group>,
+    /// The groups' scales.
     steps: Vec<f32>,
-    /// `[TILE, cols / 32]`, what is added to each weight of a group.
+    /// What is added to each weight of a group.
     minima: Vec<f32>,
-    /// A row's halves, widened.
+    /// A row's scales, widened.
     halves: Vec<f32>,
 }
 
@@ -101,9 +150,11 @@ impl Integers {
     /// Replaces what is held by `x[n, cols]`.
     pub fn hold(&mut self, x: &[f32]) {
         let n_groups = x.len() / GROUP;
-        self.groups.resize(n_groups, [0; GROUP]);
-        self.scales.resize(n_groups, 0.0);
-        self.sums.resize(n_groups, 0.0);
+        let held = &mut self.held;
+        held.groups.resize(n_groups, [0; GROUP]);
+        held.scales.resize(n_groups, 0.0);
+        held.sums.resize(n_groups, 0.0);
+        held.pairs.resize(n_groups, [0.0; 2]);
         for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
             let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
             // Nothing but zeros, or too little to be told from them.
@@ -112,13 +163,16 @@ impl Integers {
             } else {
                 0.0
             };
-            let group = &mut self.groups[g];
+            let group = &mut held.groups[g];
             for (q, x) in group.iter_mut().zip(x) {
                 *q = nearest(x * inverse);
             }
-            self.scales[g] = largest / 32767.0;
+            let scale = largest / 32767.0;
             let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
-            self.sums[g] = self.scales[g] * sum as f32;
+            let sum = scale * sum as f32;
+            held.scales[g] = scale;
+            held.sums[g] = sum;
+            held.pairs[g] = [scale, sum];
         }
     }
 
@@ -140,27 +194,181 @@ impl Integers {
             Level::Wasm => multiply::<wasm::Simd128>(self, w, rows, places, y),
         }
     }
+}
 
-    /// The scales of a tile's rows. Inlined, like all that is done per row, into a function that may use the level's
-    /// instructions.
+impl Held {
+    /// The token whose first group this is.
+    fn token(&self, first: usize, n_groups: usize) -> Token<'_> {
+        Token {
+            groups: &self.groups[first..][..n_groups],
+            scales: &self.scales[first..][..n_groups],
+            sums: &self.sums[first..][..n_groups],
+            pairs: &self.pairs[first..][..n_groups],
+        }
+    }
+}
+
+/// The nearest whole number, by what a float's lowest bits are when it is large.
+fn nearest(x: f32) -> i16 {
+    const LARGE: f32 = (3 << 22) as f32;
+    (x + LARGE).to_bits() as i16
+}
+
+// All that is done per row is inlined into a function that may use the level's instructions.
+
+#[inline(always)]
+fn multiply<S: Simd>(
+    x: &mut Integers,
+    w: &Packed,
+    rows: Range<usize>,
+    places: &[(usize, usize)],
+    y: &mut [f32],
+) {
+    let n_groups = w.cols / GROUP;
+    if let [(from, to)] = places {
+        let x = x.held.token(from / GROUP, n_groups);
+        let y = &mut y[*to..][..rows.len()];
+        return match w.format {
+            Format::Q4 => by_pairs::<S>(w, rows, x, y),
+            Format::Q8 => by_groups::<S>(w, rows, x, y),
+            Format::I4 => by_rows::<S, { GROUP / 2 }>(w, rows, x, -8.0, y),
+            _ => by_rows::<S, { GROUP / 8 }>(w, rows, x, 0.0, y),
+        };
+    }
+    let (held, tile) = (&x.held, &mut x.tile);
+    for row0 in rows.clone().step_by(TILE) {
+        // Unpacked once for all tokens.
+        tile.unpack::<S>(w, std::array::from_fn(|r| (row0 + r).min(rows.end - 1)));
+        let at = row0 - rows.start;
+        let n_rows = TILE.min(rows.end - row0);
+        for (from, to) in places {
+            let dots = tile.dots::<S>(w.format, held.token(from / GROUP, n_groups));
+            y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
+        }
+    }
+}
+
+/// One token and rows with `d` and `m` for each group.
+#[inline(always)]
+fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
+    const PAIRS: usize = HALVES / 2;
+    let (groups, last_groups) = x.groups.as_chunks::<PAIRS>();
+    let (pairs, last_pairs) = x.pairs.as_chunks::<PAIRS>();
+    for (row, y) in rows.zip(y) {
+        let row = w.row(row);
+        let (quants, last_quants) = row
+            .quants
+            .as_chunks::<{ GROUP / 2 }>()
+            .0
+            .as_chunks::<PAIRS>();
+        let (scales, last_scales) = row.scales.as_chunks::<{ 2 * HALVES }>();
+        let mut total = S::zero();
+        // Every other one is the sum of `m · Σ x`.
+        let mut sums = [0.0; HALVES];
+        for (((q, scales), x), pairs) in quants.iter().zip(scales).zip(groups).zip(pairs) {
+            let mut factors = S::widen(scales);
+            for (i, pair) in pairs.iter().enumerate() {
+                factors[2 * i] *= pair[0];
+                factors[2 * i + 1] *= pair[1];
+            }
+            for i in 0..PAIRS {
+                total = S::add(total, S::nibbles(&q[i], &x[i]), factors[2 * i]);
+            }
+            for (sum, factor) in sums.iter_mut().zip(factors) {
+                *sum += factor;
+            }
+        }
+        let factors = S::widen(&padded(last_scales));
+        for (i, ((q, x), pair)) in last_quants
+            .iter()
+            .zip(last_groups)
+            .zip(last_pairs)
+            .enumerate()
+        {
+            total = S::add(total, S::nibbles(q, x), factors[2 * i] * pair[0]);
+            sums[1] += factors[2 * i + 1] * pair[1];
+        }
+        *y = S::sum(total) + sums[1] + sums[3] + sums[5] + sums[7];
+    }
+}
+
+/// One token and rows with `d` for each group.
+#[inline(always)]
+fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
+    let (groups, last_groups) = x.groups.as_chunks::<HALVES>();
+    let (steps, last_steps) = x.scales.as_chunks::<HALVES>();
+    for (row, y) in rows.zip(y) {
+        let row = w.row(row);
+        let (quants, last_quants) = row.quants.as_chunks::<GROUP>().0.as_chunks::<HALVES>();
+        let (scales, last_scales) = row.scales.as_chunks::<{ 2 * HALVES }>();
+        let mut total = S::zero();
+        for (((q, scales), x), steps) in quants.iter().zip(scales).zip(groups).zip(steps) {
+            let mut factors = S::widen(scales);
+            for (factor, step) in factors.iter_mut().zip(steps) {
+                *factor *= step;
+            }
+            for i in 0..HALVES {
+                total = S::add(total, S::bytes(&q[i], &x[i]), factors[i]);
+            }
+        }
+        let factors = S::widen(&padded(last_scales));
+        let last = last_quants.iter().zip(last_groups).zip(last_steps);
+        for (((q, x), step), factor) in last.zip(factors) {
+            total = S::add(total, S::bytes(q, x), factor * step);
+        }
+        *y = S::sum(total);
+    }
+}
+
+/// One token and rows that have one `d`, of groups of `BYTES`; `offset` is added to each of their numbers.
+#[inline(always)]
+fn by_rows<S: Simd, const BYTES: usize>(
+    w: &Packed,
+    rows: Range<usize>,
+    x: Token<'_>,
+    offset: f32,
+    y: &mut [f32],
+) where
+    [u8; BYTES]: Quants,
+{
+    let offset = offset * x.sums.iter().sum::<f32>();
+    for (row, y) in rows.zip(y) {
+        let row = w.row(row);
+        let mut total = S::zero();
+        let quants = row.quants.as_chunks::<BYTES>().0;
+        for ((q, x), step) in quants.iter().zip(x.groups).zip(x.scales) {
+            total = S::add(total, q.dot::<S>(x), *step);
+        }
+        *y = S::widen(&padded(row.scales))[0] * (S::sum(total) + offset);
+    }
+}
+
+/// Followed by zeros.
+#[inline(always)]
+fn padded(scales: &[u8]) -> Halves {
+    let mut halves = [0; 2 * HALVES];
+    halves[..scales.len()].copy_from_slice(scales);
+    halves
+}
+
+impl Tile {
     #[inline(always)]
-    fn prepare(&mut self, w: &Packed, rows: [usize; TILE]) {
+    fn unpack<S: Simd>(&mut self, w: &Packed, rows: [usize; TILE]) {
         let n = w.cols / GROUP;
+        self.groups.resize(TILE * n, [0; GROUP]);
         self.steps.resize(TILE * n, 0.0);
         self.minima.resize(TILE * n, 0.0);
         for (r, row) in rows.into_iter().enumerate() {
-            let scales = w.row(row).scales;
-            let halves = scales.as_chunks::<2>().0;
-            self.halves.resize(halves.len(), 0.0);
-            for (out, half) in self.halves.iter_mut().zip(halves) {
-                *out = widen(*half);
-            }
-            let (steps, minima) = (
-                &mut self.steps[r * n..][..n],
-                &mut self.minima[r * n..][..n],
-            );
+            let row = w.row(row);
+            unpack(w.format, row.quants, &mut self.groups[r * n..][..n]);
+            let (halves, rest) = row.scales.as_chunks::<{ 2 * HALVES }>();
+            self.halves.clear();
+            self.halves.extend(halves.iter().flat_map(S::widen));
+            self.halves.extend(S::widen(&padded(rest)));
+            let steps = &mut self.steps[r * n..][..n];
+            let minima = &mut self.minima[r * n..][..n];
             match w.format {
-                Format::Q8 => steps.copy_from_slice(&self.halves),
+                Format::Q8 => steps.copy_from_slice(&self.halves[..n]),
                 Format::Q4 => {
                     let pairs = self.halves.as_chunks::<2>().0;
                     for ((step, minimum), pair) in steps.iter_mut().zip(minima).zip(pairs) {
@@ -175,99 +383,30 @@ impl Integers {
             }
         }
     }
-}
 
-/// The nearest whole number, by what a float's lowest bits are when it is large.
-fn nearest(x: f32) -> i16 {
-    const LARGE: f32 = (3 << 22) as f32;
-    (x + LARGE).to_bits() as i16
-}
-
-#[inline(always)]
-fn multiply<S: Simd>(
-    x: &mut Integers,
-    w: &Packed,
-    rows: Range<usize>,
-    places: &[(usize, usize)],
-    y: &mut [f32],
-) {
-    for row0 in rows.clone().step_by(TILE) {
-        let tile = std::array::from_fn(|r| (row0 + r).min(rows.end - 1));
-        x.prepare(w, tile);
-        let at = row0 - rows.start;
-        let n_rows = TILE.min(rows.end - row0);
-        let mut put = |to: usize, dots: [f32; TILE]| {
-            y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
-        };
-        if let [(from, to)] = places {
-            put(*to, packed::<S>(x, w, tile, from / GROUP));
-            continue;
+    /// Its rows with one token.
+    #[inline(always)]
+    fn dots<S: Simd>(&self, format: Format, x: Token<'_>) -> [f32; TILE] {
+        // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
+        let n = x.groups.len();
+        let [w0, w1, w2, w3] = rows_of(&self.groups, n);
+        let [s0, s1, s2, s3] = rows_of(&self.steps, n);
+        let (groups, scales) = (x.groups, &x.scales[..n]);
+        let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
+        for g in 0..n {
+            t0 = S::add(t0, S::words(&w0[g], &groups[g]), s0[g] * scales[g]);
+            t1 = S::add(t1, S::words(&w1[g], &groups[g]), s1[g] * scales[g]);
+            t2 = S::add(t2, S::words(&w2[g], &groups[g]), s2[g] * scales[g]);
+            t3 = S::add(t3, S::words(&w3[g], &groups[g]), s3[g] * scales[g]);
         }
-        // Unpacked once for all tokens.
-        let n = w.cols / GROUP;
-        x.tile.resize(TILE * n, [0; GROUP]);
-        for (row, words) in tile.into_iter().zip(x.tile.chunks_exact_mut(n)) {
-            unpack(w.format, w.row(row).quants, words);
+        let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
+        if matches!(format, Format::Q4 | Format::I4) {
+            for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
+                *dot += crate::formats::dot(minima, x.sums);
+            }
         }
-        for (from, to) in places {
-            let words = rows_of(&x.tile, n);
-            put(
-                *to,
-                dots::<S, _>(x, w.format, words, from / GROUP, S::words),
-            );
-        }
+        dots
     }
-}
-
-/// One token: weights are multiplied as they are packed. `first` is the token's first group.
-#[inline(always)]
-fn packed<S: Simd>(x: &Integers, w: &Packed, rows: [usize; TILE], first: usize) -> [f32; TILE] {
-    let quants = rows.map(|row| w.row(row).quants);
-    match w.format {
-        Format::Q8 => {
-            let rows = quants.map(|q| q.as_chunks::<GROUP>().0);
-            dots::<S, _>(x, w.format, rows, first, S::bytes)
-        }
-        Format::B1 => {
-            let rows = quants.map(|q| q.as_chunks::<{ GROUP / 8 }>().0);
-            dots::<S, _>(x, w.format, rows, first, S::signs)
-        }
-        _ => {
-            let rows = quants.map(|q| q.as_chunks::<{ GROUP / 2 }>().0);
-            dots::<S, _>(x, w.format, rows, first, S::nibbles)
-        }
-    }
-}
-
-/// A tile's rows with one token.
-#[inline(always)]
-fn dots<S: Simd, Q>(
-    x: &Integers,
-    format: Format,
-    [q0, q1, q2, q3]: [&[Q]; TILE],
-    first: usize,
-    dot: impl Fn(&Q, &Group) -> S::Sums,
-) -> [f32; TILE] {
-    // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
-    let n = q0.len();
-    let (q1, q2, q3) = (&q1[..n], &q2[..n], &q3[..n]);
-    let [s0, s1, s2, s3] = rows_of(&x.steps, n);
-    let (groups, scales) = (&x.groups[first..][..n], &x.scales[first..][..n]);
-    let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
-    for g in 0..n {
-        t0 = S::add(t0, dot(&q0[g], &groups[g]), s0[g] * scales[g]);
-        t1 = S::add(t1, dot(&q1[g], &groups[g]), s1[g] * scales[g]);
-        t2 = S::add(t2, dot(&q2[g], &groups[g]), s2[g] * scales[g]);
-        t3 = S::add(t3, dot(&q3[g], &groups[g]), s3[g] * scales[g]);
-    }
-    let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
-    if matches!(format, Format::Q4 | Format::I4) {
-        let sums = &x.sums[first..][..n];
-        for (dot, minima) in dots.iter_mut().zip(rows_of(&x.minima, n)) {
-            *dot += crate::formats::dot(minima, sums);
-        }
-    }
-    dots
 }
 
 /// The rows of `[TILE, n]`, each of a length that the compiler knows to be `n`.
@@ -385,10 +524,10 @@ mod tests {
     fn nothing_is_nothing() {
         let mut integers = Integers::default();
         integers.hold(&[0.0; 64]);
-        assert_eq!((integers.scales[0], integers.sums[1]), (0.0, 0.0));
-        assert_eq!(integers.groups[0], [0; GROUP]);
+        assert_eq!(integers.held.pairs, [[0.0; 2]; 2]);
+        assert_eq!(integers.held.groups, [[0; GROUP]; 2]);
         integers.hold(&[-3.0; 32]);
-        assert_eq!(integers.groups, [[-32767; GROUP]]);
-        assert!((integers.sums[0] + 96.0).abs() < 1e-4);
+        assert_eq!(integers.held.groups, [[-32767; GROUP]]);
+        assert!((integers.held.sums[0] + 96.0).abs() < 1e-4);
     }
 }

@@ -1,12 +1,12 @@
 //! x86's 256-bit SIMD: `vpmaddwd` multiplies sixteen words and adds them in pairs.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, Integers, Packed, Simd};
+use super::{Group, HALVES, Halves, Integers, Packed, Simd};
 use crate::formats::GROUP;
 use core::arch::x86_64::*;
 use std::ops::Range;
 
-/// [`Integers::multiply`] on a machine with AVX2 and FMA.
+/// [`Integers::multiply`] on a machine with AVX2, FMA and F16C.
 pub fn multiply(
     x: &mut Integers,
     w: &Packed,
@@ -14,7 +14,7 @@ pub fn multiply(
     places: &[(usize, usize)],
     y: &mut [f32],
 ) {
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn with_avx2(
         x: &mut Integers,
         w: &Packed,
@@ -24,7 +24,7 @@ pub fn multiply(
     ) {
         super::multiply::<Avx2>(x, w, rows, places, y);
     }
-    // SAFETY: `Level::detect` found both.
+    // SAFETY: `Level::detect` found them.
     unsafe { with_avx2(x, w, rows, places, y) }
 }
 
@@ -135,5 +135,14 @@ impl Simd for Avx2 {
         // SAFETY: eight floats are the 32 bytes that are written, at any alignment.
         unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), total) };
         lanes.iter().sum()
+    }
+
+    #[inline(always)]
+    fn widen(halves: &Halves) -> [f32; HALVES] {
+        let halves = sixteen(halves, 0);
+        let mut floats = [0.0; HALVES];
+        // SAFETY: see `Avx2`; eight floats are the 32 bytes that are written, at any alignment.
+        unsafe { _mm256_storeu_ps(floats.as_mut_ptr(), _mm256_cvtph_ps(halves)) };
+        floats
     }
 }

@@ -1,7 +1,7 @@
 //! Loops, as the compiler likes them: eight sums beside one another.
 
-use super::{Group, Simd};
-use crate::formats::GROUP;
+use super::{Group, HALVES, Halves, Simd};
+use crate::formats::{GROUP, widen};
 
 /// Any machine.
 pub struct Plain;
@@ -54,5 +54,9 @@ impl Simd for Plain {
 
     fn sum(total: Self::Total) -> f32 {
         total.iter().sum()
+    }
+
+    fn widen(halves: &Halves) -> [f32; HALVES] {
+        std::array::from_fn(|i| widen([halves[2 * i], halves[2 * i + 1]]))
     }
 }

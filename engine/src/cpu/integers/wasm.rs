@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit SIMD: `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs.
 #![expect(unsafe_code, reason = "vectors are loaded through pointers")]
 
-use super::{Group, Simd};
+use super::{Group, HALVES, Halves, Simd};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
 
@@ -29,6 +29,27 @@ fn dot4(w: [v128; 4], x: &Group) -> v128 {
     i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
 }
 
+/// Signed bytes as words.
+#[inline(always)]
+fn widened(first: v128, second: v128) -> [v128; 4] {
+    [
+        i16x8_extend_low_i8x16(first),
+        i16x8_extend_high_i8x16(first),
+        i16x8_extend_low_i8x16(second),
+        i16x8_extend_high_i8x16(second),
+    ]
+}
+
+/// Finite f16 numbers in the lower halves of their lanes.
+#[inline(always)]
+fn floats(halves: v128) -> v128 {
+    let sign = u32x4_shl(v128_and(halves, u32x4_splat(0x8000)), 16);
+    // As `formats::widen`.
+    let size = u32x4_shl(v128_and(halves, u32x4_splat(0x7FFF)), 13);
+    let bias = f32::from_bits((127 + 112) << 23);
+    v128_or(f32x4_mul(size, f32x4_splat(bias)), sign)
+}
+
 impl Simd for Simd128 {
     type Sums = v128;
     type Total = v128;
@@ -54,24 +75,55 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn bytes(q: &[u8; GROUP], x: &Group) -> v128 {
         let (first, second) = (sixteen(q, 0), sixteen(q, 1));
-        let w = [
-            i16x8_extend_low_i8x16(first),
-            i16x8_extend_high_i8x16(first),
-            i16x8_extend_low_i8x16(second),
-            i16x8_extend_high_i8x16(second),
-        ];
-        dot4(w, x)
+        dot4(widened(first, second), x)
     }
 
     #[inline(always)]
     fn signs(q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        let bits = i16x8(1, 2, 4, 8, 16, 32, 64, 128);
-        // -1 where the bit is not set, otherwise 1.
-        let signs = |byte: u8| {
-            let unset = i16x8_eq(v128_and(i16x8_splat(i16::from(byte)), bits), i16x8_splat(0));
-            v128_or(unset, i16x8_splat(1))
+        let bytes = u32x4_splat(u32::from_le_bytes(*q));
+        let bits = u8x16(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        // A byte for each bit: 1 where it is set, otherwise -1.
+        let signs = |spread: v128| {
+            let unset = u8x16_eq(v128_and(spread, bits), u8x16_splat(0));
+            v128_or(unset, u8x16_splat(1))
         };
-        dot4(q.map(signs), x)
+        let first = signs(u8x16_shuffle::<
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+        >(bytes, bytes));
+        let second = signs(u8x16_shuffle::<
+            2,
+            2,
+            2,
+            2,
+            2,
+            2,
+            2,
+            2,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+        >(bytes, bytes));
+        dot4(widened(first, second), x)
     }
 
     #[inline(always)]
@@ -93,5 +145,24 @@ impl Simd for Simd128 {
             + f32x4_extract_lane::<1>(total)
             + f32x4_extract_lane::<2>(total)
             + f32x4_extract_lane::<3>(total)
+    }
+
+    #[inline(always)]
+    fn widen(halves: &Halves) -> [f32; HALVES] {
+        let halves = sixteen(halves, 0);
+        let mut all = [0.0; HALVES];
+        let (low, high) = all.split_at_mut(HALVES / 2);
+        // SAFETY: four floats each are the sixteen bytes that are written, at any alignment.
+        unsafe {
+            v128_store(
+                low.as_mut_ptr().cast(),
+                floats(u32x4_extend_low_u16x8(halves)),
+            );
+            v128_store(
+                high.as_mut_ptr().cast(),
+                floats(u32x4_extend_high_u16x8(halves)),
+            );
+        }
+        all
     }
 }
