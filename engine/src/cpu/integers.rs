@@ -45,6 +45,8 @@ trait Simd {
     fn sum(total: Self::Total) -> f32;
     /// Finite f16 numbers.
     fn widen(halves: &Halves) -> [f32; HALVES];
+    /// Has memory fetch what lies some rows behind these 64 bytes, where that can be asked for.
+    fn fetch_ahead(_bytes: &[u8; 64]) {}
 }
 
 /// As many scales as are widened at once.
@@ -266,6 +268,7 @@ fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]
         // Every other one is the sum of `m · Σ x`.
         let mut sums = [0.0; HALVES];
         for (((q, scales), x), pairs) in quants.iter().zip(scales).zip(groups).zip(pairs) {
+            S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
             let mut factors = S::widen(scales);
             for (i, pair) in pairs.iter().enumerate() {
                 factors[2 * i] *= pair[0];
@@ -303,6 +306,9 @@ fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32
         let (scales, last_scales) = row.scales.as_chunks::<{ 2 * HALVES }>();
         let mut total = S::zero();
         for (((q, scales), x), steps) in quants.iter().zip(scales).zip(groups).zip(steps) {
+            for bytes in q.as_flattened().as_chunks().0 {
+                S::fetch_ahead(bytes);
+            }
             let mut factors = S::widen(scales);
             for (factor, step) in factors.iter_mut().zip(steps) {
                 *factor *= step;
