@@ -31,7 +31,7 @@ pub fn run(
             };
             let at = token * top_k + i;
             let from = if is_shared { token } else { at };
-            places.push((from * w.cols, at * rows));
+            places.push((from, at * rows));
         }
         products.multiply(w, expert * rows..(expert + 1) * rows, x, &places, y);
     }

@@ -33,7 +33,7 @@ impl Products {
     /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
     pub fn linear(&mut self, x: &[f32], w: &Packed, bias: Option<&Packed>, y: &mut [f32]) {
         let n = x.len() / w.cols;
-        let places: Vec<_> = (0..n).map(|i| (i * w.cols, i * w.rows)).collect();
+        let places: Vec<_> = (0..n).map(|i| (i, i * w.rows)).collect();
         self.hold(x, w);
         self.multiply(w, 0..w.rows, x, &places, y);
         if let Some(bias) = bias {
@@ -46,13 +46,15 @@ impl Products {
 
     /// Makes `x` ready to be multiplied with rows of `w`.
     pub fn hold(&mut self, x: &[f32], w: &Packed) {
-        if self.level.is_some() && integers::takes(w.format) {
-            self.integers.hold(x);
+        if let Some(level) = self.level
+            && integers::takes(w.format)
+        {
+            self.integers.hold(level, w.format, x, w.cols);
         }
     }
 
-    /// Some rows of `w` times some rows of the `x` that is held: a place is where a row begins in `x` and its result
-    /// in `y`.
+    /// Some rows of `w` times some rows of the `x` that is held: a place is which row of `x`, and where its result
+    /// begins in `y`.
     pub fn multiply(
         &mut self,
         w: &Packed,
@@ -68,7 +70,7 @@ impl Products {
             }
             (_, [(from, to)]) => {
                 let y = &mut y[*to..][..rows.len()];
-                one(&x[*from..][..w.cols], w, rows, y);
+                one(&x[from * w.cols..][..w.cols], w, rows, y);
             }
             _ => many(x, w, rows, places, y),
         }
@@ -93,7 +95,7 @@ fn many(x: &[f32], w: &Packed, rows: Range<usize>, places: &[(usize, usize)], y:
             w.format.unpack(w.row(rows.start + row), out);
         }
         for (from, to) in places {
-            let (x, y) = (&x[*from..][..w.cols], &mut y[to + row0..][..n_rows]);
+            let (x, y) = (&x[from * w.cols..][..w.cols], &mut y[to + row0..][..n_rows]);
             if n_rows == TILE {
                 y.copy_from_slice(&dot_tile(&tile, x));
             } else {

@@ -71,8 +71,12 @@ struct Packed {
     rows: usize,
     cols: usize,
     quants: Vec<u8>,
+    /// And [`WINDOW`] bytes.
     scales: Vec<u8>,
 }
+
+/// Scales are read by as many bytes, beyond the end of a row too.
+const WINDOW: usize = 16;
 
 impl Packed {
     fn new(info: &WeightInfo) -> Result<Self> {
@@ -84,7 +88,7 @@ impl Packed {
             rows,
             cols,
             quants: zeroed(rows * format.row_quants_bytes(cols), &info.name)?,
-            scales: zeroed(rows * format.row_scales_bytes(cols), &info.name)?,
+            scales: zeroed(rows * format.row_scales_bytes(cols) + WINDOW, &info.name)?,
         })
     }
 
@@ -98,6 +102,13 @@ impl Packed {
             quants: &self.quants[row * q..][..q],
             scales: &self.scales[row * s..][..s],
         }
+    }
+
+    /// The row's scales, `n` windows of them: the last ones may be the next row's.
+    fn scales(&self, row: usize, n: usize) -> &[[u8; WINDOW]] {
+        let from = row * self.format.row_scales_bytes(self.cols);
+        let to = (from + n * WINDOW).min(self.scales.len());
+        self.scales[from..to].as_chunks().0
     }
 
     /// A vector's values.

@@ -11,7 +11,6 @@ mod i4;
 mod q4;
 mod q8;
 
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use self::f16::widen;
 
 /// Independent partial sums of a dot product: enough for a 256-bit SIMD register, two of 128 bits.

@@ -53,6 +53,19 @@ fn floats(halves: v128) -> v128 {
 impl Simd for Simd128 {
     type Sums = v128;
     type Total = v128;
+    type Scales = [v128; 2];
+    /// Of eight words with four nibbles each, first all lowest ones: shifts by words and a mask part them, where
+    /// bytes would have to be widened.
+    const NIBBLES: [usize; GROUP] = {
+        let mut order = [0; GROUP];
+        let mut i = 0;
+        while i < GROUP {
+            let (nibble, word) = (i / 8, i % 8);
+            order[i] = 2 * word + nibble / 2 + nibble % 2 * (GROUP / 2);
+            i += 1;
+        }
+        order
+    };
 
     #[inline(always)]
     fn zero() -> v128 {
@@ -61,13 +74,12 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> v128 {
-        let q = sixteen(q, 0);
-        let (low, high) = (v128_and(q, u8x16_splat(15)), u8x16_shr(q, 4));
+        let (q, lowest) = (sixteen(q, 0), u16x8_splat(15));
         let w = [
-            u16x8_extend_low_u8x16(low),
-            u16x8_extend_high_u8x16(low),
-            u16x8_extend_low_u8x16(high),
-            u16x8_extend_high_u8x16(high),
+            v128_and(q, lowest),
+            v128_and(u16x8_shr(q, 4), lowest),
+            v128_and(u16x8_shr(q, 8), lowest),
+            u16x8_shr(q, 12),
         ];
         dot4(w, x)
     }
@@ -148,21 +160,43 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn widen(halves: &Halves) -> [f32; HALVES] {
+    fn add_by<const LANE: usize>(total: v128, sums: v128, scales: [v128; 2]) -> v128 {
+        let four = scales[LANE / 4];
+        let scale = match LANE % 4 {
+            0 => i32x4_shuffle::<0, 0, 0, 0>(four, four),
+            1 => i32x4_shuffle::<1, 1, 1, 1>(four, four),
+            2 => i32x4_shuffle::<2, 2, 2, 2>(four, four),
+            _ => i32x4_shuffle::<3, 3, 3, 3>(four, four),
+        };
+        f32x4_add(total, f32x4_mul(f32x4_convert_i32x4(sums), scale))
+    }
+
+    #[inline(always)]
+    fn scales(halves: &Halves, x: &[f32; HALVES]) -> [v128; 2] {
         let halves = sixteen(halves, 0);
-        let mut all = [0.0; HALVES];
-        let (low, high) = all.split_at_mut(HALVES / 2);
+        let (first, second) = (x.as_ptr(), x[HALVES / 2..].as_ptr());
+        // SAFETY: four floats each are the sixteen bytes that are read, at any alignment.
+        let (first, second) = unsafe { (v128_load(first.cast()), v128_load(second.cast())) };
+        [
+            f32x4_mul(floats(u32x4_extend_low_u16x8(halves)), first),
+            f32x4_mul(floats(u32x4_extend_high_u16x8(halves)), second),
+        ]
+    }
+
+    #[inline(always)]
+    fn both(a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+        [f32x4_add(a[0], b[0]), f32x4_add(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn lanes(scales: [v128; 2]) -> [f32; HALVES] {
+        let mut lanes = [0.0; HALVES];
+        let (first, second) = lanes.split_at_mut(HALVES / 2);
         // SAFETY: four floats each are the sixteen bytes that are written, at any alignment.
         unsafe {
-            v128_store(
-                low.as_mut_ptr().cast(),
-                floats(u32x4_extend_low_u16x8(halves)),
-            );
-            v128_store(
-                high.as_mut_ptr().cast(),
-                floats(u32x4_extend_high_u16x8(halves)),
-            );
+            v128_store(first.as_mut_ptr().cast(), scales[0]);
+            v128_store(second.as_mut_ptr().cast(), scales[1]);
         }
-        all
+        lanes
     }
 }
