@@ -5,7 +5,7 @@ use crate::{
     backend::Backend,
     calibrate::{self, Found},
     checkpoint::{Checkpoint, Recording},
-    cpu::{Arithmetic, CpuBackend},
+    cpu::{CpuBackend, CpuOptions},
     engine::BackendChoice,
     formats::WeightInfo,
     gpu::{Gpu, GpuBackend, GpuOptions},
@@ -96,7 +96,7 @@ impl Loader<'_> {
 /// The device that was chosen, and why.
 pub struct Device {
     gpu: Option<Gpu>,
-    arithmetic: Arithmetic,
+    cpu: CpuOptions,
     /// Why, where the reader may have expected another.
     pub reason: Option<String>,
 }
@@ -106,25 +106,21 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoGpu`](crate::Error::NoGpu) where the GPU was asked for and there is none.
-    pub async fn choose(choice: BackendChoice, arithmetic: Arithmetic) -> Result<Self> {
-        let device = |gpu, reason| Self {
-            gpu,
-            arithmetic,
-            reason,
+    pub async fn choose(choice: BackendChoice, cpu: CpuOptions) -> Result<Self> {
+        let (gpu, reason) = match choice {
+            BackendChoice::Cpu => (None, None),
+            BackendChoice::Gpu => (Some(Gpu::new().await?), None),
+            BackendChoice::Auto => match Gpu::new().await {
+                Ok(gpu) if gpu.is_software() => {
+                    let what = gpu.describe();
+                    let reason = format!("{what} is software and slower than the CPU backend");
+                    (None, Some(reason))
+                }
+                Ok(gpu) => (Some(gpu), None),
+                Err(error) => (None, Some(error.to_string())),
+            },
         };
-        let cpu = |reason| device(None, reason);
-        match choice {
-            BackendChoice::Cpu => Ok(cpu(None)),
-            BackendChoice::Gpu => Ok(device(Some(Gpu::new().await?), None)),
-            BackendChoice::Auto => Ok(match Gpu::new().await {
-                Ok(gpu) if gpu.is_software() => cpu(Some(format!(
-                    "{} is software and slower than the CPU backend",
-                    gpu.describe()
-                ))),
-                Ok(gpu) => device(Some(gpu), None),
-                Err(error) => cpu(Some(error.to_string())),
-            }),
-        }
+        Ok(Self { gpu, cpu, reason })
     }
 
     async fn backend(&self, recording: &Recording, context: usize) -> Result<Backend> {
@@ -135,7 +131,7 @@ impl Device {
                 program,
                 &weights,
                 context,
-                self.arithmetic,
+                self.cpu.clone(),
             )?)),
             Some(gpu) => Backend::Gpu(Box::new(
                 GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,

@@ -3,8 +3,9 @@
 use super::{
     Arithmetic, Packed,
     integers::{self, Integers, Level},
+    team::{Matrix, Team},
 };
-use crate::formats::{dot, group_sums};
+use crate::formats::{Rows, dot, group_sums};
 use std::ops::Range;
 
 /// Rows of the matrix that one pass unpacks together, so that each `x` is read once for all of them.
@@ -27,20 +28,6 @@ impl Products {
                 Arithmetic::Integers => Some(Level::detect()),
             },
             integers: Integers::default(),
-        }
-    }
-
-    /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
-    pub fn linear(&mut self, x: &[f32], w: &Packed, bias: Option<&Packed>, y: &mut [f32]) {
-        let n = x.len() / w.cols;
-        let places: Vec<_> = (0..n).map(|i| (i, i * w.rows)).collect();
-        self.hold(x, w);
-        self.multiply(w, 0..w.rows, x, &places, y);
-        if let Some(bias) = bias {
-            let values = bias.floats();
-            for y in y.chunks_exact_mut(w.rows) {
-                y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
-            }
         }
     }
 
@@ -73,6 +60,76 @@ impl Products {
                 one(&x[from * w.cols..][..w.cols], w, rows, y);
             }
             _ => many(x, w, rows, places, y),
+        }
+    }
+}
+
+/// [`Products`], with other threads where there are some.
+#[derive(Debug)]
+pub struct Multiplier {
+    products: Products,
+    team: Option<Team>,
+}
+
+impl Multiplier {
+    /// Alone where there is no team.
+    pub fn new(arithmetic: Arithmetic, team: Option<Team>) -> Self {
+        let products = Products::new(arithmetic);
+        Self { products, team }
+    }
+
+    /// Puts rows of `w`, which is the weight `id`, in place.
+    pub fn upload(&mut self, id: usize, w: &mut Packed, is_shared: bool, rows: &Rows) {
+        match &mut self.team {
+            Some(team) if is_shared => w.write(&team.upload(id, w.format, w.cols, rows)),
+            _ => w.write(rows),
+        }
+    }
+
+    /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
+    pub fn linear(&mut self, x: &[f32], w: Matrix<'_>, bias: Option<&Packed>, y: &mut [f32]) {
+        let n = x.len() / w.w.cols;
+        let places: Vec<_> = (0..n).map(|i| (i, i * w.rows)).collect();
+        self.hold(x, w);
+        self.multiply(w, 0..w.rows, x, &places, y);
+        if let Some(bias) = bias {
+            let values = bias.floats();
+            for y in y.chunks_exact_mut(w.rows) {
+                y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
+            }
+        }
+    }
+
+    /// See [`Products::hold`].
+    pub fn hold(&mut self, x: &[f32], w: Matrix<'_>) {
+        self.products.hold(x, w.w);
+        if let Some(team) = &mut self.team {
+            team.forget();
+        }
+    }
+
+    /// See [`Products::multiply`].
+    pub fn multiply(
+        &mut self,
+        w: Matrix<'_>,
+        rows: Range<usize>,
+        x: &[f32],
+        places: &[(usize, usize)],
+        y: &mut [f32],
+    ) {
+        match &mut self.team {
+            Some(team) if w.is_shared() => {
+                team.multiply(&mut self.products, w, rows, x, places, y);
+            }
+            _ => self.products.multiply(w.w, rows, x, places, y),
+        }
+    }
+
+    /// Row `row` as floats, `y[cols]`.
+    pub fn row(&mut self, w: Matrix<'_>, row: usize, y: &mut [f32]) {
+        match &mut self.team {
+            Some(team) if w.is_shared() => team.row(w, row, y),
+            _ => w.w.format.unpack(w.w.row(row), y),
         }
     }
 }
