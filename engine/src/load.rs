@@ -143,8 +143,16 @@ impl Device {
     pub fn describe(&self) -> String {
         match &self.gpu {
             Some(gpu) => gpu.describe(),
-            None if cfg!(target_arch = "wasm32") => "CPU · wasm simd128".into(),
-            None => "CPU".into(),
+            None => {
+                let mut what = "CPU".to_owned();
+                if cfg!(target_arch = "wasm32") {
+                    what += " · wasm simd128";
+                }
+                if let Some(crew) = &self.cpu.crew {
+                    what += &format!(" · {} threads", crew.n_members());
+                }
+                what
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL-or-owner/name&autoload&hub=URL`.
+/// What the address asks for: `?backend=cpu|gpu&threads=N&model=ID-or-URL-or-owner/name&autoload&hub=URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Overrides the settings for this visit.
@@ -78,6 +78,8 @@ pub struct Launch {
     pub autoload: bool,
     /// Address of the hub, without a slash at its end.
     pub site: String,
+    /// Threads of the CPU backend, where they are not for the device to say.
+    pub threads: Option<u32>,
 }
 
 impl Default for Launch {
@@ -87,6 +89,7 @@ impl Default for Launch {
             model: None,
             autoload: false,
             site: hub::SITE.to_owned(),
+            threads: None,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Launch {
             ("backend", "gpu" | "webgpu") => self.backend = Some(BackendChoice::Gpu),
             ("backend", "auto") => self.backend = Some(BackendChoice::Auto),
             ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
+            ("threads", value) => self.threads = value.parse().ok().filter(|n| *n > 0),
             ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
             ("hub", value) if value.starts_with("https://") || value.starts_with("http://") => {
                 self.site = value.trim_end_matches('/').to_owned();
@@ -152,10 +156,13 @@ mod tests {
             .with("model", "a/b.gguf")
             .with("autoload", "")
             .with("hub", "https://hub.example/")
+            .with("threads", "2")
             .with("utm", "x");
         assert_eq!(launch.backend, Some(BackendChoice::Cpu));
         assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
         assert!(launch.autoload);
+        assert_eq!(launch.threads, Some(2));
+        assert_eq!(launch.clone().with("threads", "0").threads, None);
         assert_eq!(launch.site, "https://hub.example");
         assert_eq!(
             launch.with("hub", "javascript:0").site,

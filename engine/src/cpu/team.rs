@@ -72,6 +72,11 @@ impl Crew {
         Self { at }
     }
 
+    /// How many there are, with the one that has the work.
+    pub fn n_members(&self) -> usize {
+        self.at.n_members
+    }
+
     /// Threads of this process, `n_members` with the one that asks; none where that is all.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn of_threads(n_members: usize) -> Option<Self> {

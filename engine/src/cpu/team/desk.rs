@@ -57,7 +57,7 @@ impl Desk {
         self.words.store(DONE, 0);
         self.words
             .store(TASKS, self.words.load(TASKS).wrapping_add(1));
-        self.words.wake();
+        self.words.wake(TASKS);
     }
 
     /// Waits until as many are done; says how many could not do it.
@@ -85,7 +85,7 @@ impl Desk {
             self.words.add(FAILURES, 1);
         }
         self.words.add(DONE, 1);
-        self.words.wake();
+        self.words.wake(DONE);
     }
 
     /// Says what is to be known of the task.

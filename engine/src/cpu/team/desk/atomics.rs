@@ -84,7 +84,7 @@ impl Words {
     }
 
     /// After a change: for those who sleep.
-    pub fn wake(&self) {
+    pub fn wake(&self, _at: usize) {
         let (lock, woken) = &*self.sleep;
         drop(lock.lock().expect("no thread panics with this lock"));
         woken.notify_all();
