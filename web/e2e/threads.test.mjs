@@ -1,0 +1,74 @@
+// Threads of the CPU backend: with them and without, on a host that isolates the page and on one that does not.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { dist, launch, serve } from './lib.mjs';
+import { GREEDY, Thimble, tiny } from './page.mjs';
+
+let browser;
+before(async () => {
+  browser = await launch({ webgpu: false });
+});
+after(() => browser?.close());
+
+/** What a tiny model writes on the page at `url`, and what the page says of its threads. */
+async function answer(url, options = {}) {
+  const thimble = await Thimble.open(options.where ?? browser, url, { settings: { sampling: GREEDY, max_tokens: 40 } });
+  if (options.until) await thimble.page.waitForFunction(options.until);
+  await thimble.question.waitFor();
+  await thimble.openFiles({ name: 'tiny.gguf', buffer: tiny('q4_0') });
+  await thimble.untilReady();
+  await thimble.ask('Hello');
+  const text = await thimble.untilAnswered();
+  const status = await thimble.status.innerText();
+  const isIsolated = await thimble.page.evaluate(() => crossOriginIsolated);
+  await thimble.close();
+  return { text, isIsolated, threads: Number(/(\d+) threads/.exec(status)?.[1] ?? 1) };
+}
+
+test('any number of threads writes the same', async () => {
+  const site = await serve(dist);
+  try {
+    const alone = await answer(`${site.url}?threads=1`);
+    assert.equal(alone.threads, 1);
+    assert.ok(alone.text.length > 0);
+    for (const threads of [2, 3]) {
+      assert.deepEqual(await answer(`${site.url}?threads=${threads}`), { text: alone.text, isIsolated: true, threads });
+    }
+  } finally {
+    await site.close();
+  }
+});
+
+test('a host that sets no headers: a service worker isolates the page; without one there is one thread', async () => {
+  const site = await serve(dist, { prefix: '/some/where/', headers: {} });
+  try {
+    const isolated = await answer(`${site.url}?threads=2`, { until: 'self.crossOriginIsolated' });
+    assert.deepEqual([isolated.isIsolated, isolated.threads], [true, 2]);
+    const blocking = { newContext: (options) => browser.newContext({ ...options, serviceWorkers: 'block' }) };
+    const alone = await answer(`${site.url}?threads=2`, { where: blocking });
+    assert.deepEqual(alone, { text: isolated.text, isIsolated: false, threads: 1 });
+  } finally {
+    await site.close();
+  }
+});
+
+test('the next model is multiplied by the same threads', async () => {
+  const site = await serve(dist);
+  try {
+    const thimble = await Thimble.open(browser, `${site.url}?threads=2`, { settings: { sampling: GREEDY, max_tokens: 20 } });
+    const texts = [];
+    for (const format of ['q8_0', 'q4_0', 'q8_0']) {
+      await thimble.openFiles({ name: `tiny-${format}.gguf`, buffer: tiny(format) });
+      await thimble.page.getByText(`tiny-${format}`).first().waitFor();
+      await thimble.untilReady();
+      if (texts.length > 0) await thimble.newChat();
+      await thimble.ask('Hello');
+      texts.push(await thimble.untilAnswered());
+      assert.match(await thimble.status.innerText(), /2 threads/);
+    }
+    assert.equal(texts[0], texts[2]);
+    await thimble.close();
+  } finally {
+    await site.close();
+  }
+});
