@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL-or-owner/name&autoload&hub=URL`.
+/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL-or-owner/name&autoload&bench&hub=URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Overrides the settings for this visit.
@@ -76,6 +76,8 @@ pub struct Launch {
     pub model: Option<String>,
     /// Load without being asked.
     pub autoload: bool,
+    /// Offer to measure the model.
+    pub bench: bool,
     /// Address of the hub, without a slash at its end.
     pub site: String,
 }
@@ -86,6 +88,7 @@ impl Default for Launch {
             backend: None,
             model: None,
             autoload: false,
+            bench: false,
             site: hub::SITE.to_owned(),
         }
     }
@@ -100,6 +103,7 @@ impl Launch {
             ("backend", "auto") => self.backend = Some(BackendChoice::Auto),
             ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
             ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
+            ("bench", value) => self.bench = !matches!(value, "0" | "false"),
             ("hub", value) if value.starts_with("https://") || value.starts_with("http://") => {
                 self.site = value.trim_end_matches('/').to_owned();
             }
@@ -146,16 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn the_address_sets_backend_model_and_autoload() {
+    fn the_address_sets_backend_model_and_more() {
         let launch = Launch::default()
             .with("backend", "cpu")
             .with("model", "a/b.gguf")
             .with("autoload", "")
+            .with("bench", "")
             .with("hub", "https://hub.example/")
             .with("utm", "x");
         assert_eq!(launch.backend, Some(BackendChoice::Cpu));
         assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
-        assert!(launch.autoload);
+        assert!(launch.autoload && launch.bench);
         assert_eq!(launch.site, "https://hub.example");
         assert_eq!(
             launch.with("hub", "javascript:0").site,
