@@ -100,7 +100,7 @@ impl Engine {
         on_progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Report> {
         let info = self.info().clone();
-        let cases = ops::cases(self.shape(), &reached(&POSITIONS, info.context, 32));
+        let cases = ops::cases(self.shape(), &reached(&POSITIONS, info.context));
         let mut bench = Bench {
             start_ms: platform::now_ms(),
             budget_ms: options.budget_ms,
@@ -124,10 +124,10 @@ impl Engine {
     }
 }
 
-/// Those of the places at which `more` tokens still fit into the context.
-fn reached(places: &[usize], context: usize, more: usize) -> Vec<usize> {
-    let fits = |pos: &usize| pos + more <= context;
-    places.iter().copied().filter(fits).collect()
+/// Those of the positions, upwards, after which there is room for an answer.
+fn reached(positions: &[usize], context: usize) -> Vec<usize> {
+    let fits = |pos: &usize| pos + DECODED <= context;
+    positions.iter().copied().filter(fits).rev().collect()
 }
 
 /// A measurement that goes on.
@@ -347,4 +347,76 @@ fn speed(at: usize, n_tokens: f64, measured: Measured) -> Speed {
 
 fn gigabytes_per_second(bytes: u64, ms: f64) -> f64 {
     bytes as f64 / ms.max(1e-6) / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        formats::Format,
+        op::{Router, Score},
+        program::Builder,
+    };
+
+    fn info(format: Format, rows: usize, cols: usize) -> WeightInfo {
+        let name = "w".into();
+        WeightInfo {
+            name,
+            format,
+            rows,
+            cols,
+        }
+    }
+
+    /// An embedding, a norm, 2 of 4 experts, and a head.
+    pub(super) fn shape() -> Shape {
+        let weights = vec![
+            info(Format::F16, 100, 64),
+            info(Format::F32, 1, 64),
+            info(Format::F32, 4, 64),
+            info(Format::Q8, 4 * 32, 64),
+            info(Format::Q4, 100, 32),
+        ];
+        let w = |id: usize| Weight {
+            id,
+            rows: weights[id].rows,
+            cols: weights[id].cols,
+        };
+        let mut b = Builder::new();
+        let x = b.embed(w(0));
+        let x = b.rms_norm(x, Some(w(1)), 1e-5);
+        let logits = b.linear(x, w(2), None);
+        let router = Router {
+            score: Score::Softmax,
+            top_k: 2,
+            renormalise: true,
+        };
+        let routing = b.route(logits, None, router);
+        let x = b.expert_linear(x, w(3), routing, 4);
+        let x = b.combine(x, routing);
+        let x = b.last(x);
+        let logits = b.linear(x, w(4), None);
+        let program = b.finish(logits);
+        Shape { program, weights }
+    }
+
+    #[test]
+    fn a_token_reads_a_row_and_its_experts() {
+        let row = 64 * 2;
+        let (norm, router) = (64 * 4, 4 * 64 * 4);
+        let experts = 2 * 32 * (64 + 64 / 32 * 2);
+        let head = 100 * (32 / 2 + 4);
+        assert_eq!(
+            shape().bytes_per_token(),
+            row + norm + router + experts + head
+        );
+    }
+
+    #[test]
+    fn tokens_are_of_the_vocabulary() {
+        let text = tokens(500, 7);
+        assert!(text.iter().all(|&token| token < 7));
+        assert!((0..7).all(|token| text.contains(&token)));
+        assert_eq!(reached(&POSITIONS, 544), [16, 512]);
+    }
 }

@@ -460,3 +460,93 @@ fn random(info: &WeightInfo) -> Rows {
         scales: scale.repeat(rows * format.row_scales_bytes(cols) / 2),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::tests::shape;
+    use std::collections::BTreeSet;
+
+    fn names(cases: &[Case]) -> Vec<(String, usize)> {
+        cases.iter().map(|case| (case.name(), case.n)).collect()
+    }
+
+    #[test]
+    fn every_size_is_a_case_once() {
+        let cases = cases(&shape(), &[16]);
+        let names = names(&cases);
+        let unique: BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len(), "{names:?}");
+        for (name, n) in [
+            ("RMS norm 64", 1),
+            ("RMS norm 64", 32),
+            ("linear f32 [4, 64]", 1),
+            ("linear b1 [4, 64]", 32),
+            ("2 of 4 experts q8 [32, 64]", 32),
+            ("linear q4 [100, 32]", 1),
+        ] {
+            assert!(names.contains(&(name.into(), n)), "{name}, {n}: {names:?}");
+        }
+        // The head is given one token.
+        assert!(!names.contains(&("linear q4 [100, 32]".into(), 32)));
+    }
+
+    #[test]
+    fn bytes_and_products_are_counted() {
+        let case = |kind: Kind, n, pos| Case { kind, n, pos };
+        let linear = Kind::Linear {
+            format: Format::Q4,
+            rows: 10,
+            cols: 64,
+        };
+        let one = case(linear.clone(), 1, 0);
+        assert_eq!((one.bytes(), one.flop()), (Some(10 * 40), Some(1280)));
+        let many = case(linear, 32, 0);
+        assert_eq!(
+            (many.bytes(), many.flop()),
+            (Some(10 * 40), Some(32 * 1280))
+        );
+        let heads = Heads {
+            n_heads: 4,
+            n_kv_heads: 2,
+            head_dim: 16,
+        };
+        let attention = Kind::Attention {
+            heads,
+            similarity: Similarity::Dot,
+            scale: 1.0,
+        };
+        // 9 and 10 keys of 32 numbers, and as many values; each of the 64 numbers of a query meets a key and a value.
+        let two = case(attention, 2, 8);
+        assert_eq!(two.bytes(), Some(2 * 4 * 32 * 10));
+        assert_eq!(two.flop(), Some(2 * 2 * 64 * (9 + 10)));
+    }
+
+    #[test]
+    fn every_case_records_a_program_of_its_copies() {
+        for case in cases(&shape(), &[16]) {
+            let (net, program) = case.record();
+            let matrices = program.body().iter().filter(|op| {
+                kind(
+                    op,
+                    &Shape {
+                        program: program.clone(),
+                        weights: net.weights.clone(),
+                    },
+                ) == Some(case.kind.clone())
+            });
+            assert_eq!(matrices.count(), case.copies(), "{}", case.name());
+            for info in &net.weights {
+                let rows = random(info);
+                assert_eq!(
+                    rows.quants.len(),
+                    info.rows * info.format.row_quants_bytes(info.cols)
+                );
+                assert_eq!(
+                    rows.scales.len(),
+                    info.rows * info.format.row_scales_bytes(info.cols)
+                );
+            }
+        }
+    }
+}
