@@ -142,7 +142,7 @@ fn what_is_left_out_is_said() {
 fn measuring_can_be_stopped() {
     let mut engine = models::load("tiny-llama-gguf-q4_0", BackendChoice::Cpu);
     let before = answer(&mut engine);
-    for stop_at in ["prompt of 256 tokens", "answer at 16 tokens", "linear"] {
+    for stop_at in ["prompt of 32 tokens", "answer at 16 tokens", "linear"] {
         let mut on_progress = |progress: Progress<'_>| match progress.step.starts_with(stop_at) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

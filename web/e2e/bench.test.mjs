@@ -30,6 +30,7 @@ for (const [backend, name] of [['cpu', /CPU/], ['gpu', /WebGPU/]]) {
     const card = thimble.page.getByTestId('bench');
     for (const { op } of report.ops) assert.ok((await card.getByRole('rowheader', { name: op, exact: true }).count()) > 0, op);
     assert.equal(await card.getByRole('listitem').count(), report.left_out.length);
+    await card.getByRole('table').last().scrollIntoViewIfNeeded();
     await thimble.shoot(`9-bench-${backend}`);
     await card.getByRole('button', { name: 'Copy' }).click();
     await card.getByRole('button', { name: 'Copied' }).waitFor();

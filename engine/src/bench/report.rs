@@ -112,7 +112,7 @@ impl Report {
     }
 
     fn facts(&self) -> Table {
-        let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let bytes = |n: u64| format!("{}B", thousands(n));
         let bandwidth = self.bandwidth_gb_s;
         let facts = [
             Some(("runs on", self.backend.clone())),
@@ -120,8 +120,8 @@ impl Report {
                 "parameters",
                 format!("{:.1} M", self.n_parameters as f64 / 1e6),
             )),
-            Some(("weights", mb(self.weight_bytes))),
-            Some(("weights read per token", mb(self.bytes_per_token))),
+            Some(("weights", bytes(self.weight_bytes))),
+            Some(("weights read per token", bytes(self.bytes_per_token))),
             self.dispatches_per_token
                 .map(|n| ("dispatches per token", n.to_string())),
             Some(("context", format!("{} tokens", self.context))),
@@ -177,6 +177,14 @@ impl Report {
             columns: columns.map(String::from).into(),
             rows: self.ops.iter().map(row).collect(),
         }
+    }
+}
+
+/// 1234567 → "1.23 M".
+fn thousands(n: u64) -> String {
+    match n as f64 {
+        n if n < 1e6 => format!("{} k", figure(n / 1e3)),
+        n => format!("{} M", figure(n / 1e6)),
     }
 }
 

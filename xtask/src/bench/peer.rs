@@ -5,7 +5,6 @@ use crate::setup::{self, Node};
 use crate::sh::{self, cmd, step};
 use crate::{Result, model, site};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// An engine to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +87,7 @@ impl Answer {
                 .rev()
                 .find_map(|line| line.strip_prefix("[prompt "))?;
             let mut parts = figures.split(" · ");
-            let mut numbers = |part: &str| -> Option<(f64, f64)> {
+            let numbers = |part: &str| -> Option<(f64, f64)> {
                 let (n, _) = part.split_once(' ')?;
                 let (_, rate) = part.rsplit_once(", ")?;
                 let rate = rate.strip_suffix(" tokens/s")?;
@@ -211,8 +210,8 @@ fn table(peer: Peer, pairs: &[Pair]) -> String {
             .iter()
             .filter(|pair| pair.threads == threads)
             .collect();
-        let phases: [(&str, fn(&Answer) -> f64); 2] =
-            [("prompt", |a| a.prefill), ("answer", |a| a.decode)];
+        let prefill: fn(&Answer) -> f64 = |answer| answer.prefill;
+        let phases = [("prompt", prefill), ("answer", |answer| answer.decode)];
         for (phase, speed) in phases {
             let mut add = |what: String, value: &dyn Fn(&Pair) -> f64| {
                 let spread = spread(of.iter().map(|pair| value(pair)).collect());
@@ -241,7 +240,7 @@ fn table(peer: Peer, pairs: &[Pair]) -> String {
     {
         let begin = |answer: &Answer| answer.text.chars().take(120).collect::<String>();
         text += &format!(
-            "\n{} rounds; a prompt of {} tokens, {} new ones.\nthimble: {:?}\n{}: {:?}\n",
+            "\nRounds: {}; a prompt of {} tokens, {} new ones.\nthimble: {:?}\n{}: {:?}\n",
             pairs.len() / THREADS.len(),
             thimble.n_prompt,
             thimble.n_new,
