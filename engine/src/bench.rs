@@ -7,21 +7,20 @@
 mod clock;
 mod ops;
 mod report;
+mod shape;
 
 use crate::{
     Engine, Error, Result, Sampling, cpu,
-    formats::WeightInfo,
     gpu::stream::Stream,
     load::Device,
-    op::{Op, Weight},
     platform,
-    program::Program,
-    session::Tick,
+    session::{Run, Tick},
 };
 use clock::{Clock, Measured};
 use std::ops::ControlFlow;
 
 pub use report::{OpSpeed, Report, Speed, Table};
+pub(crate) use shape::Shape;
 
 /// Lengths of the prompts that are read, in tokens.
 const PROMPTS: [usize; 3] = [32, 256, 1024];
@@ -56,37 +55,6 @@ pub struct Progress<'a> {
     pub done: usize,
     /// Steps in all.
     pub total: usize,
-}
-
-/// What is to be known of a model that was loaded.
-#[derive(Debug, Clone)]
-pub(crate) struct Shape {
-    /// Its forward pass.
-    pub program: Program,
-    /// By weight id.
-    pub weights: Vec<WeightInfo>,
-}
-
-impl Shape {
-    /// Bytes of packed weights that one decoded token reads: of an embedding a row, of experts those that are chosen.
-    pub fn bytes_per_token(&self) -> u64 {
-        let bytes = |w: Weight| {
-            let info = &self.weights[w.id];
-            info.format.bytes(info.rows, info.cols)
-        };
-        let read = |op: &Op| {
-            let (matrix, vectors) = op.weights();
-            let matrix = matrix.map_or(0, |w| match op {
-                Op::Embed { .. } => bytes(w) / w.rows,
-                Op::ExpertLinear {
-                    routing, n_experts, ..
-                } => bytes(w) / n_experts * (routing.width / 2),
-                _ => bytes(w),
-            });
-            matrix + vectors.into_iter().map(bytes).sum::<usize>()
-        };
-        self.program.ops.iter().map(read).sum::<usize>() as u64
-    }
 }
 
 impl Engine {
@@ -190,31 +158,27 @@ impl Bench<'_> {
     /// How fast memory can be read.
     async fn stream(&mut self, device: &Device) -> Result<()> {
         self.begin("memory".into())?;
-        let clock = self.clock();
-        let word = |i: usize| (i as u32).wrapping_mul(2_654_435_761);
-        let (n_words, each) = match device.gpu() {
-            Some(gpu) => {
-                let n_words = STREAM_WORDS.min(gpu.max_binding_bytes() as usize / 16 * 4);
-                let stream = Stream::new(gpu, n_words, word).await?;
-                (
-                    n_words,
-                    clock.each(async |times| stream.read(times).await).await?,
-                )
-            }
-            None => {
-                let words: Vec<u32> = (0..STREAM_WORDS).map(word).collect();
-                let read = async |times| {
-                    for _ in 0..times {
-                        std::hint::black_box(cpu::stream::sum(std::hint::black_box(&words)));
-                    }
-                    platform::yield_now().await;
-                    Ok(())
-                };
-                (STREAM_WORDS, clock.each(read).await?)
-            }
+        let n_words = match device.gpu() {
+            Some(gpu) => STREAM_WORDS.min(gpu.max_binding_bytes() as usize / 16 * 4),
+            None => STREAM_WORDS,
         };
-        self.report.bandwidth_gb_s = Some(gigabytes_per_second(4 * n_words as u64, each.value));
+        if let Some(each) = self.unless_too_large(read(self.clock(), device, n_words).await)? {
+            let bytes = 4 * n_words as u64;
+            self.report.bandwidth_gb_s = Some(gigabytes_per_second(bytes, each.value));
+        }
         Ok(())
+    }
+
+    /// Leaves a step out that the device has no room for.
+    fn unless_too_large<T>(&mut self, made: Result<T>) -> Result<Option<T>> {
+        match made {
+            Ok(made) => Ok(Some(made)),
+            Err(e @ Error::DeviceLost(_)) => Err(e),
+            Err(e) => {
+                self.leave_out(e.to_string());
+                Ok(None)
+            }
+        }
     }
 
     /// Prompts, then answers after what was read of them.
@@ -228,7 +192,6 @@ impl Bench<'_> {
         let mut n_cached = 0;
         for n in PROMPTS {
             let step = format!("prompt of {n} tokens");
-            // A prompt that is begun is read to its end once.
             if n >= context {
                 self.too_far(step, context);
                 continue;
@@ -274,12 +237,7 @@ impl Bench<'_> {
         self.leave_out(format!("the context ends at {context}"));
     }
 
-    async fn run(
-        &mut self,
-        engine: &mut Engine,
-        prompt: &[u32],
-        max_tokens: usize,
-    ) -> Result<crate::session::Run> {
+    async fn run(&mut self, engine: &mut Engine, prompt: &[u32], max_tokens: usize) -> Result<Run> {
         let mut stopped = Ok(());
         let mut on_tick = |_: Tick| {
             stopped = self.go_on();
@@ -300,13 +258,8 @@ impl Bench<'_> {
     async fn op(&mut self, case: &ops::Case, device: &Device) -> Result<()> {
         let tokens = if case.n == 1 { "token" } else { "tokens" };
         self.begin(format!("{}, {} {tokens}", case.name(), case.n))?;
-        let mut run = match case.prepare(device).await {
-            Ok(run) => run,
-            Err(e @ Error::DeviceLost(_)) => return Err(e),
-            Err(e) => {
-                self.leave_out(e.to_string());
-                return Ok(());
-            }
+        let Some(mut run) = self.unless_too_large(case.prepare(device).await)? else {
+            return Ok(());
         };
         let clock = Clock {
             patience_ms: 300.0,
@@ -324,6 +277,24 @@ impl Bench<'_> {
         self.report.ops.push(speed);
         Ok(())
     }
+}
+
+/// Milliseconds that reading so many words takes.
+async fn read(clock: Clock, device: &Device, n_words: usize) -> Result<Measured> {
+    let word = |i: usize| (i as u32).wrapping_mul(2_654_435_761);
+    if let Some(gpu) = device.gpu() {
+        let stream = Stream::new(gpu, n_words, word).await?;
+        return clock.each(async |times| stream.read(times).await).await;
+    }
+    let words = cpu::stream::buffer(n_words, word)?;
+    let read = async |times| {
+        for _ in 0..times {
+            std::hint::black_box(cpu::stream::sum(std::hint::black_box(&words)));
+        }
+        platform::yield_now().await;
+        Ok(())
+    };
+    clock.each(read).await
 }
 
 /// `n` tokens of a text without sense.
@@ -352,65 +323,6 @@ fn gigabytes_per_second(bytes: u64, ms: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        formats::Format,
-        op::{Router, Score},
-        program::Builder,
-    };
-
-    fn info(format: Format, rows: usize, cols: usize) -> WeightInfo {
-        let name = "w".into();
-        WeightInfo {
-            name,
-            format,
-            rows,
-            cols,
-        }
-    }
-
-    /// An embedding, a norm, 2 of 4 experts, and a head.
-    pub(super) fn shape() -> Shape {
-        let weights = vec![
-            info(Format::F16, 100, 64),
-            info(Format::F32, 1, 64),
-            info(Format::F32, 4, 64),
-            info(Format::Q8, 4 * 32, 64),
-            info(Format::Q4, 100, 32),
-        ];
-        let w = |id: usize| Weight {
-            id,
-            rows: weights[id].rows,
-            cols: weights[id].cols,
-        };
-        let mut b = Builder::new();
-        let x = b.embed(w(0));
-        let x = b.rms_norm(x, Some(w(1)), 1e-5);
-        let logits = b.linear(x, w(2), None);
-        let router = Router {
-            score: Score::Softmax,
-            top_k: 2,
-            renormalise: true,
-        };
-        let routing = b.route(logits, None, router);
-        let x = b.expert_linear(x, w(3), routing, 4);
-        let x = b.combine(x, routing);
-        let x = b.last(x);
-        let logits = b.linear(x, w(4), None);
-        let program = b.finish(logits);
-        Shape { program, weights }
-    }
-
-    #[test]
-    fn a_token_reads_a_row_and_its_experts() {
-        let row = 64 * 2;
-        let (norm, router) = (64 * 4, 4 * 64 * 4);
-        let experts = 2 * 32 * (64 + 64 / 32 * 2);
-        let head = 100 * (32 / 2 + 4);
-        assert_eq!(
-            shape().bytes_per_token(),
-            row + norm + router + experts + head
-        );
-    }
 
     #[test]
     fn tokens_are_of_the_vocabulary() {

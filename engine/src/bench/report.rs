@@ -116,10 +116,7 @@ impl Report {
         let bandwidth = self.bandwidth_gb_s;
         let facts = [
             Some(("runs on", self.backend.clone())),
-            Some((
-                "parameters",
-                format!("{:.1} M", self.n_parameters as f64 / 1e6),
-            )),
+            Some(("parameters", thousands(self.n_parameters))),
             Some(("weights", bytes(self.weight_bytes))),
             Some(("weights read per token", bytes(self.bytes_per_token))),
             self.dispatches_per_token
