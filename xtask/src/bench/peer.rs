@@ -182,7 +182,7 @@ fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
         Answer::from_terminal(&text, &notes)
     };
     let theirs = |threads: usize| {
-        let mut run = cmd(&python, &["tools/bench/llama_cpp.py"]);
+        let mut run = cmd(&python, &["tools/bench/by_llama_cpp.py"]);
         run.arg(&model).args([PROMPT, &n, &threads.to_string()]);
         Answer::from_json(&parsed(&sh::stdout(&mut run)?)?)
     };
