@@ -80,13 +80,14 @@ impl Engine {
         };
         bench.stream(self.device()).await?;
         bench.whole(self).await?;
+        let alone = self.device().alone();
         for (i, case) in cases.iter().enumerate() {
             if bench.left_ms() < 0.0 {
                 bench.step = format!("{} of {} ops", cases.len() - i, cases.len());
                 bench.leave_out(TOO_LONG.into());
                 break;
             }
-            bench.op(case, self.device()).await?;
+            bench.op(case, &alone).await?;
         }
         Ok(bench.report)
     }

@@ -5,7 +5,7 @@ use crate::{
     bench::Shape,
     calibrate::{self, Found},
     checkpoint::Checkpoint,
-    cpu::Arithmetic,
+    cpu::CpuOptions,
     load::{Device, Loader},
     profile::{Manners, Recommended},
     sampler::Sampling,
@@ -46,7 +46,7 @@ pub enum BackendChoice {
 }
 
 /// How to load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// Where to run.
     pub backend: BackendChoice,
@@ -54,8 +54,8 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// What becomes of weights that a file stores as whole floats.
     pub precision: Precision,
-    /// How the CPU multiplies packed weights.
-    pub arithmetic: Arithmetic,
+    /// How the CPU works, where it does.
+    pub cpu: CpuOptions,
 }
 
 /// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
@@ -175,7 +175,7 @@ impl Engine {
             .clamp(1, max_context);
         let mut loader = Loader {
             checkpoint: &checkpoint,
-            device: Device::choose(options.backend, options.arithmetic).await?,
+            device: Device::choose(options.backend, options.cpu.clone()).await?,
             precision: options.precision,
             on_progress,
         };

@@ -33,7 +33,7 @@ pub mod session;
 pub mod text;
 pub mod weights;
 
-pub use cpu::Arithmetic;
+pub use cpu::{Arithmetic, CpuOptions, Crew};
 pub use engine::{
     BackendChoice, Engine, Event, Finished, Generation, Info, LoadOptions, Progress, Prompt, Reason,
 };

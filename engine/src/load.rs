@@ -5,7 +5,7 @@ use crate::{
     backend::Backend,
     calibrate::{self, Found},
     checkpoint::{Checkpoint, Recording},
-    cpu::{Arithmetic, CpuBackend},
+    cpu::{CpuBackend, CpuOptions},
     engine::BackendChoice,
     formats::WeightInfo,
     gpu::{Gpu, GpuBackend, GpuOptions},
@@ -101,7 +101,7 @@ impl Loader<'_> {
 /// The device that was chosen, and why.
 pub struct Device {
     gpu: Option<Gpu>,
-    arithmetic: Arithmetic,
+    cpu: CpuOptions,
     /// Why, where the reader may have expected another.
     pub reason: Option<String>,
 }
@@ -111,25 +111,21 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoGpu`](crate::Error::NoGpu) where the GPU was asked for and there is none.
-    pub async fn choose(choice: BackendChoice, arithmetic: Arithmetic) -> Result<Self> {
-        let device = |gpu, reason| Self {
-            gpu,
-            arithmetic,
-            reason,
+    pub async fn choose(choice: BackendChoice, cpu: CpuOptions) -> Result<Self> {
+        let (gpu, reason) = match choice {
+            BackendChoice::Cpu => (None, None),
+            BackendChoice::Gpu => (Some(Gpu::new().await?), None),
+            BackendChoice::Auto => match Gpu::new().await {
+                Ok(gpu) if gpu.is_software() => {
+                    let what = gpu.describe();
+                    let reason = format!("{what} is software and slower than the CPU backend");
+                    (None, Some(reason))
+                }
+                Ok(gpu) => (Some(gpu), None),
+                Err(error) => (None, Some(error.to_string())),
+            },
         };
-        let cpu = |reason| device(None, reason);
-        match choice {
-            BackendChoice::Cpu => Ok(cpu(None)),
-            BackendChoice::Gpu => Ok(device(Some(Gpu::new().await?), None)),
-            BackendChoice::Auto => Ok(match Gpu::new().await {
-                Ok(gpu) if gpu.is_software() => cpu(Some(format!(
-                    "{} is software and slower than the CPU backend",
-                    gpu.describe()
-                ))),
-                Ok(gpu) => device(Some(gpu), None),
-                Err(error) => cpu(Some(error.to_string())),
-            }),
-        }
+        Ok(Self { gpu, cpu, reason })
     }
 
     /// A backend for a program; `options` are for a GPU. The weights' bytes are yet to come.
@@ -148,12 +144,24 @@ impl Device {
                 program,
                 weights,
                 context,
-                self.arithmetic,
+                self.cpu.clone(),
             )?)),
             Some(gpu) => Backend::Gpu(Box::new(
                 GpuBackend::new(gpu, program, weights, context, options).await?,
             )),
         })
+    }
+
+    /// The same, without other threads: those serve the model that is loaded, and no second backend beside it.
+    pub fn alone(&self) -> Self {
+        Self {
+            gpu: self.gpu.clone(),
+            cpu: CpuOptions {
+                crew: None,
+                ..self.cpu.clone()
+            },
+            reason: None,
+        }
     }
 
     /// The GPU, where that is what was chosen.
@@ -165,8 +173,16 @@ impl Device {
     pub fn describe(&self) -> String {
         match &self.gpu {
             Some(gpu) => gpu.describe(),
-            None if cfg!(target_arch = "wasm32") => "CPU · wasm simd128".into(),
-            None => "CPU".into(),
+            None => {
+                let mut what = "CPU".to_owned();
+                if cfg!(target_arch = "wasm32") {
+                    what += " · wasm simd128";
+                }
+                if let Some(crew) = &self.cpu.crew {
+                    what += &format!(" · {} threads", crew.n_members());
+                }
+                what
+            }
         }
     }
 }

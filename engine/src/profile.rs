@@ -104,9 +104,13 @@ impl Manners {
     /// [`Error::BadConfig`] when a value is of the wrong kind.
     pub fn read(settings: &Settings) -> Result<Self> {
         let all = Value::Object(settings.clone());
-        Self::deserialize(all).map_err(|e| Error::BadConfig {
+        let manners = Self::deserialize(all).map_err(|e| Error::BadConfig {
             file: SIDECAR.into(),
             problem: e.to_string(),
+        })?;
+        Ok(Self {
+            sampling: manners.sampling.sound(),
+            ..manners
         })
     }
 }
@@ -156,6 +160,19 @@ impl Recommended {
         match Self::deserialize(&sampling) {
             Ok(_) => Settings::from_iter([("sampling".into(), sampling)]),
             Err(_) => Settings::new(),
+        }
+    }
+
+    /// What no sampler can follow is not recommended: a file may say anything.
+    #[must_use]
+    fn sound(self) -> Self {
+        let within = |x: Option<f32>, low: f32, high: f32| x.filter(|x| (low..=high).contains(x));
+        Self {
+            temperature: within(self.temperature, 0.0, 10.0),
+            top_k: self.top_k,
+            top_p: within(self.top_p, 0.01, 1.0),
+            min_p: within(self.min_p, 0.0, 1.0),
+            repetition_penalty: within(self.repetition_penalty, 0.1, 10.0),
         }
     }
 
@@ -248,5 +265,16 @@ mod tests {
         for unreadable in ["[3]", r#"{"top_k": -1}"#] {
             assert_eq!(read(unreadable), Recommended::default());
         }
+        let absurd = read(
+            r#"{"temperature": 1e60, "top_p": 0, "min_p": -1, "repetition_penalty": 0, "top_k": 5}"#,
+        );
+        let top_k = Some(5);
+        assert_eq!(
+            absurd,
+            Recommended {
+                top_k,
+                ..Recommended::default()
+            }
+        );
     }
 }

@@ -4,7 +4,8 @@
 mod models;
 
 use engine::bench::{Options, Progress, Report};
-use engine::{BackendChoice, Engine, Error, Generation, Prompt, Sampling};
+use engine::cpu::{CpuOptions, Crew};
+use engine::{BackendChoice, Engine, Error, Generation, LoadOptions, Prompt, Sampling};
 use pollster::block_on;
 use std::ops::ControlFlow;
 
@@ -123,6 +124,26 @@ fn a_dense_model_on_the_gpu() {
 #[test]
 fn distances_on_the_cpu() {
     check("tiny-moa-l2", BackendChoice::Cpu);
+}
+
+/// Single ops have programs of their own, and the threads go on serving the model's.
+#[test]
+fn threads_keep_the_model() {
+    let mut alone = models::load("tiny-llama-gguf-q8_0", BackendChoice::Cpu);
+    let cpu = CpuOptions {
+        crew: Crew::of_threads(2),
+        ..CpuOptions::default()
+    };
+    let options = LoadOptions {
+        backend: BackendChoice::Cpu,
+        cpu,
+        ..LoadOptions::default()
+    };
+    let mut shared = models::load_files(models::sources("tiny-llama-gguf-q8_0"), &options);
+    let expected = answer(&mut alone);
+    assert_eq!(answer(&mut shared), expected);
+    assert!(!measure(&mut shared).0.ops.is_empty());
+    assert_eq!(answer(&mut shared), expected);
 }
 
 /// Without time for more than the first steps, the rest is named.

@@ -3,7 +3,7 @@
 #[path = "common/models.rs"]
 mod models;
 
-use engine::{Arithmetic, BackendChoice, LoadOptions, sampler::Sampling};
+use engine::{Arithmetic, BackendChoice, CpuOptions, LoadOptions, sampler::Sampling};
 use models::{Sequence, load_files, sequences, sources, tiny_checkpoints};
 
 /// The references' logits on tiny random checkpoints: every position, both backends, both arithmetics. Whole numbers
@@ -22,7 +22,10 @@ fn tiny_checkpoints_give_the_logits_of_transformers() {
         ] {
             let options = LoadOptions {
                 backend: choice,
-                arithmetic,
+                cpu: CpuOptions {
+                    arithmetic,
+                    ..CpuOptions::default()
+                },
                 ..LoadOptions::default()
             };
             let mut engine = load_files(sources(&stem), &options);

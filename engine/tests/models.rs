@@ -4,7 +4,7 @@
 mod models;
 
 use engine::{
-    BackendChoice, Engine, Error, LoadOptions, Sampling,
+    Arithmetic, BackendChoice, CpuOptions, Crew, Engine, Error, LoadOptions, Sampling,
     session::{End, Tick},
 };
 use models::{load, load_files, sources, tiny_checkpoints};
@@ -141,6 +141,44 @@ fn every_checkpoint_draws_the_same_greedily_on_both_backends() {
             )
         });
         assert_eq!(texts[0], texts[1], "{stem}");
+    }
+}
+
+/// Bit by bit: a token at a time, and a prompt at once.
+#[test]
+fn any_number_of_threads_gives_the_same_logits() {
+    for stem in tiny_checkpoints() {
+        for arithmetic in [Arithmetic::Floats, Arithmetic::Integers] {
+            let logits = |n_threads: usize| {
+                let options = LoadOptions {
+                    backend: BackendChoice::Cpu,
+                    cpu: CpuOptions {
+                        arithmetic,
+                        crew: Crew::of_threads(n_threads),
+                    },
+                    ..LoadOptions::default()
+                };
+                let mut engine = load_files(sources(&stem), &options);
+                let backend = engine.session().backend();
+                let vocab = pollster::block_on(backend.logits()).unwrap().len();
+                backend.begin(&warm(1), &vec![0; vocab.div_ceil(32)]);
+                let tokens = prompt(20);
+                let mut all = Vec::new();
+                for (pos, tokens) in [(0, &tokens[..19]), (19, &tokens[19..])] {
+                    backend.prefill(pos, tokens, true).unwrap();
+                    backend.discard();
+                    all.extend(pollster::block_on(backend.logits()).unwrap());
+                }
+                all.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let alone = logits(1);
+            for n_threads in [2, 3] {
+                assert!(
+                    logits(n_threads) == alone,
+                    "{stem} {n_threads} {arithmetic:?}"
+                );
+            }
+        }
     }
 }
 

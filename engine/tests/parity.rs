@@ -6,7 +6,7 @@ mod common;
 
 use common::cases::Case;
 use common::{Llama, Model, Random, TINY, cases, uploads};
-use engine::cpu::{Arithmetic, CpuBackend};
+use engine::cpu::{Arithmetic, CpuBackend, CpuOptions};
 use engine::gpu::stream::Stream;
 use engine::gpu::{Gpu, GpuBackend, GpuOptions, MAX_IN_FLIGHT};
 use engine::op::Op;
@@ -64,7 +64,10 @@ fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {
 }
 
 fn on_cpu(model: &Model) -> CpuBackend {
-    let floats = Arithmetic::Floats;
+    let floats = CpuOptions {
+        arithmetic: Arithmetic::Floats,
+        crew: None,
+    };
     let mut backend = CpuBackend::new(&model.program, &model.infos, CONTEXT, floats).unwrap();
     for (id, rows) in model.data.iter().enumerate() {
         backend.upload(id, rows);

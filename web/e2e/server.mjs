@@ -6,6 +6,11 @@ import path from 'node:path';
 import { pipeline } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
+const ISOLATED = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+};
+
 const TYPES = {
   '.css': 'text/css; charset=utf-8',
   '.html': 'text/html; charset=utf-8',
@@ -26,11 +31,11 @@ const TYPES = {
  *
  * - `port`: 0 takes a free one.
  * - `prefix`: the path of the page, such as `/thimble/`; everything outside it is 404.
- * - `headers`: added to every answer, such as COOP and COEP.
+ * - `headers`: added to every answer; those that isolate the page, so that it may have threads, unless said otherwise.
  * - `intercept(request, response)`: may answer a request itself, by returning true: that is how a
  *   test loses the network or cuts a file short.
  */
-export async function serve(root, { port = 0, prefix = '/', headers = {}, intercept } = {}) {
+export async function serve(root, { port = 0, prefix = '/', headers = ISOLATED, intercept } = {}) {
   const server = http.createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     if (intercept?.(request, response)) return;

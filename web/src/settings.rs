@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// What the address asks for: `?backend=cpu|gpu&model=ID-or-URL-or-owner/name&autoload&bench&hub=URL`.
+/// What the address asks for: `?backend=cpu|gpu&threads=N&model=ID-or-URL-or-owner/name&autoload&bench&hub=URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Overrides the settings for this visit.
@@ -80,6 +80,8 @@ pub struct Launch {
     pub bench: bool,
     /// Address of the hub, without a slash at its end.
     pub site: String,
+    /// Threads of the CPU backend, where they are not for the device to say.
+    pub threads: Option<u32>,
 }
 
 impl Default for Launch {
@@ -90,6 +92,7 @@ impl Default for Launch {
             autoload: false,
             bench: false,
             site: hub::SITE.to_owned(),
+            threads: None,
         }
     }
 }
@@ -102,6 +105,7 @@ impl Launch {
             ("backend", "gpu" | "webgpu") => self.backend = Some(BackendChoice::Gpu),
             ("backend", "auto") => self.backend = Some(BackendChoice::Auto),
             ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
+            ("threads", value) => self.threads = value.parse().ok().filter(|n| *n > 0),
             ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
             ("bench", value) => self.bench = !matches!(value, "0" | "false"),
             ("hub", value) if value.starts_with("https://") || value.starts_with("http://") => {
@@ -157,10 +161,13 @@ mod tests {
             .with("autoload", "")
             .with("bench", "")
             .with("hub", "https://hub.example/")
+            .with("threads", "2")
             .with("utm", "x");
         assert_eq!(launch.backend, Some(BackendChoice::Cpu));
         assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
         assert!(launch.autoload && launch.bench);
+        assert_eq!(launch.threads, Some(2));
+        assert_eq!(launch.clone().with("threads", "0").threads, None);
         assert_eq!(launch.site, "https://hub.example");
         assert_eq!(
             launch.with("hub", "javascript:0").site,

@@ -71,10 +71,22 @@ fn runs() -> Result<Vec<Value>> {
     setup::vulkan()?;
     thimble_built()?;
     let mut runs = Vec::new();
-    for (name, backend) in [("native CPU", "cpu"), ("native GPU", "gpu")] {
+    let native = [
+        ("native, 1 thread", "cpu", "1"),
+        ("native, 2 threads", "cpu", "2"),
+        ("native GPU", "gpu", "1"),
+    ];
+    for (name, backend, threads) in native {
         let model = model::Model::default_one()?.cached();
         let report = step(&format!("measuring: {name}"), || {
-            let mut thimble = thimble(&["bench", "--json", "--backend", backend]);
+            let mut thimble = thimble(&[
+                "bench",
+                "--json",
+                "--backend",
+                backend,
+                "--threads",
+                threads,
+            ]);
             parsed(&sh::stdout(thimble.arg(&model))?)
         })?;
         runs.push(json!({ "name": name, "report": report }));

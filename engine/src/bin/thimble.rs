@@ -16,7 +16,10 @@ mod terminal;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use engine::{BackendChoice, Generation, LoadOptions, Precision, Sampling, profile::Recommended};
+use engine::{
+    BackendChoice, CpuOptions, Crew, Generation, LoadOptions, Precision, Sampling,
+    profile::Recommended,
+};
 use terminal::{Failure, note};
 
 /// Small language models on the GPU or the CPU.
@@ -109,6 +112,9 @@ struct Model {
     /// How to keep weights that the file stores as whole floats; auto goes by the model's size.
     #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
     precision: PrecisionName,
+    /// Threads of the CPU backend; as many as there are cores, up to 8, where it is not said.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -176,7 +182,10 @@ impl Model {
             },
             context: self.context.map(|n| n as usize),
             precision: self.precision.into(),
-            ..LoadOptions::default()
+            cpu: CpuOptions {
+                crew: Crew::of_threads(self.threads.map_or_else(default_threads, |n| n as usize)),
+                ..CpuOptions::default()
+            },
         }
     }
 }
@@ -202,6 +211,12 @@ impl Answer {
             stop: self.stop.clone(),
         }
     }
+}
+
+/// More than a few wait for memory, and for one another.
+fn default_threads() -> usize {
+    let n_cores = std::thread::available_parallelism();
+    n_cores.map_or(1, |n| n.get().min(8))
 }
 
 fn number(text: &str) -> Result<f32, String> {

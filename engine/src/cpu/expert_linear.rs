@@ -1,6 +1,6 @@
 //! `y[i] = x · w[id_i]ᵀ` for the chosen experts of each token.
 
-use super::{Packed, linear::Products};
+use super::{linear::Multiplier, team::Matrix};
 
 /// `x[n, cols]` or `x[n, top_k · cols]`, `w[n_experts · rows, cols]`, `routing[n, 2 · top_k]
 /// → y[n, top_k · rows]`.
@@ -8,18 +8,18 @@ use super::{Packed, linear::Products};
 /// Tokens are gathered by expert, so that a weight is unpacked once for all of its tokens; the weights of
 /// an expert that nobody chose are not touched.
 pub fn run(
-    products: &mut Products,
+    multiplier: &mut Multiplier,
     x: &[f32],
-    w: &Packed,
+    w: Matrix<'_>,
     (routing, top_k): (&[f32], usize),
     n_experts: usize,
     y: &mut [f32],
 ) {
     let n = routing.len() / (2 * top_k);
     let rows = w.rows / n_experts;
-    let is_shared = x.len() == n * w.cols;
+    let is_shared = x.len() == n * w.w.cols;
     let mut places = Vec::with_capacity(n);
-    products.hold(x, w);
+    multiplier.hold(x, w);
     for expert in 0..n_experts {
         places.clear();
         for (token, routing) in routing.chunks_exact(2 * top_k).enumerate() {
@@ -31,8 +31,8 @@ pub fn run(
             };
             let at = token * top_k + i;
             let from = if is_shared { token } else { at };
-            places.push((from * w.cols, at * rows));
+            places.push((from, at * rows));
         }
-        products.multiply(w, expert * rows..(expert + 1) * rows, x, &places, y);
+        multiplier.multiply(w, expert * rows..(expert + 1) * rows, x, &places, y);
     }
 }

@@ -13,7 +13,7 @@ mod plain;
 mod wasm;
 
 use super::Packed;
-use crate::formats::{Format, GROUP, widen};
+use crate::formats::{Format, GROUP, Row, widen};
 use std::ops::Range;
 
 /// Weights or activations that share a scale.
@@ -28,10 +28,15 @@ trait Simd {
     type Sums: Copy;
     /// Floats that are still to be added up.
     type Total: Copy;
+    /// Eight floats.
+    type Scales: Copy;
+    /// The order in which [`Simd::nibbles`] takes a group's numbers.
+    const NIBBLES: [usize; GROUP] = in_order();
 
     /// Nothing yet.
     fn zero() -> Self::Total;
-    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones.
+    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` in the order of
+    /// [`Simd::NIBBLES`].
     fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
     /// `Σ q·x` of signed bytes.
     fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums;
@@ -41,9 +46,58 @@ trait Simd {
     fn words(w: &Group, x: &Group) -> Self::Sums;
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
+    /// The same by one of eight scales.
+    fn add_by<const LANE: usize>(
+        total: Self::Total,
+        sums: Self::Sums,
+        scales: Self::Scales,
+    ) -> Self::Total;
     /// All of it.
     fn sum(total: Self::Total) -> f32;
+
+    /// Finite f16 numbers, each times its `x`.
+    fn scales(halves: &Halves, x: &[f32; HALVES]) -> Self::Scales;
+    /// `a + b`
+    fn both(a: Self::Scales, b: Self::Scales) -> Self::Scales;
+    /// One by one.
+    fn lanes(scales: Self::Scales) -> [f32; HALVES];
+
+    /// Has memory fetch what lies some rows behind these 64 bytes, where that can be asked for.
+    fn fetch_ahead(_bytes: &[u8; 64]) {}
 }
+
+const fn in_order() -> [usize; GROUP] {
+    let mut order = [0; GROUP];
+    let mut i = 0;
+    while i < GROUP {
+        order[i] = i;
+        i += 1;
+    }
+    order
+}
+
+/// As many scales as are widened at once.
+const HALVES: usize = 8;
+type Halves = [u8; 2 * HALVES];
+
+/// A group's numbers as they are packed, or unpacked.
+trait Quants {
+    fn dot<S: Simd>(&self, x: &Group) -> S::Sums;
+}
+
+macro_rules! quants {
+    ($($bytes:ty: $method:ident),*) => {$(
+        impl Quants for $bytes {
+            #[inline(always)]
+            fn dot<S: Simd>(&self, x: &Group) -> S::Sums {
+                S::$method(self, x)
+            }
+        }
+    )*};
+}
+
+// A trait and not a function's argument: what is called through one is not inlined where the level's instructions are.
+quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: signs, Group: words);
 
 /// The widest instructions that this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +117,10 @@ impl Level {
     /// Asks the machine.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
             return Self::Avx2;
         }
         #[cfg(target_arch = "wasm32")]
@@ -76,20 +133,41 @@ impl Level {
 /// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.
 #[derive(Debug, Default)]
 pub struct Integers {
-    /// `[n, cols / 32]`
+    held: Held,
+    /// Rows of weights, unpacked for many tokens.
+    tile: Tile,
+}
+
+/// What is known of each group of the activations, `[n, stride]`.
+#[derive(Debug, Default)]
+struct Held {
+    /// Groups of a row, and empty ones up to a multiple of [`HALVES`].
+    stride: usize,
     groups: Vec<Group>,
-    /// `[n, cols / 32]`
     scales: Vec<f32>,
-    /// `Σ x` of each group.
+    /// `Σ x`
     sums: Vec<f32>,
-    /// `[TILE, …]`, what a tile of rows is unpacked to.
-    tile: Vec<Group>,
-    /// `[TILE, cols / 32]`, the groups' scales.
+    /// A group's scale and its sum, beside one another as [`Format::Q4`] has `d` and `m`.
+    pairs: Vec<[f32; 2]>,
+}
+
+/// One row of [`Held`], `[stride]`.
+#[derive(Clone, Copy)]
+struct Token<'h> {
+    groups: &'h [Group],
+    scales: &'h [f32],
+    sums: &'h [f32],
+    pairs: &'h [[f32; 2]],
+}
+
+/// `[TILE, cols / 32]` groups of weights.
+#[derive(Debug, Default)]
+struct Tile {
+    groups: Vec<Group>,
+    /// The groups' scales.
     steps: Vec<f32>,
-    /// `[TILE, cols / 32]`, what is added to each weight of a group.
+    /// What is added to each weight of a group.
     minima: Vec<f32>,
-    /// A row's halves, widened.
-    halves: Vec<f32>,
 }
 
 /// Whether a format can be multiplied so.
@@ -98,31 +176,20 @@ pub fn takes(format: Format) -> bool {
 }
 
 impl Integers {
-    /// Replaces what is held by `x[n, cols]`.
-    pub fn hold(&mut self, x: &[f32]) {
-        let n_groups = x.len() / GROUP;
-        self.groups.resize(n_groups, [0; GROUP]);
-        self.scales.resize(n_groups, 0.0);
-        self.sums.resize(n_groups, 0.0);
-        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-            let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
-            // Nothing but zeros, or too little to be told from them.
-            let inverse = if largest > 1e-30 {
-                32767.0 / largest
-            } else {
-                0.0
-            };
-            let group = &mut self.groups[g];
-            for (q, x) in group.iter_mut().zip(x) {
-                *q = nearest(x * inverse);
-            }
-            self.scales[g] = largest / 32767.0;
-            let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
-            self.sums[g] = self.scales[g] * sum as f32;
+    /// Replaces what is held by `x[n, cols]`, to be multiplied with rows of a weight of this format.
+    pub fn hold(&mut self, level: Level, format: Format, x: &[f32], cols: usize) {
+        match level {
+            #[cfg(not(target_arch = "wasm32"))]
+            Level::Plain => self.held.fill::<plain::Plain>(format, x, cols),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::hold(&mut self.held, format, x, cols),
+            #[cfg(target_arch = "wasm32")]
+            Level::Wasm => self.held.fill::<wasm::Simd128>(format, x, cols),
         }
     }
 
-    /// Some rows of `w` times rows of `x` that are held: a place is where a row begins in `x` and its result in `y`.
+    /// Some rows of `w` times rows of `x` that are held: a place is which row of `x`, and where its result begins in
+    /// `y`.
     pub fn multiply(
         &mut self,
         level: Level,
@@ -140,48 +207,74 @@ impl Integers {
             Level::Wasm => multiply::<wasm::Simd128>(self, w, rows, places, y),
         }
     }
+}
 
-    /// The scales of a tile's rows. Inlined, like all that is done per row, into a function that may use the level's
-    /// instructions.
+impl Held {
     #[inline(always)]
-    fn prepare(&mut self, w: &Packed, rows: [usize; TILE]) {
-        let n = w.cols / GROUP;
-        self.steps.resize(TILE * n, 0.0);
-        self.minima.resize(TILE * n, 0.0);
-        for (r, row) in rows.into_iter().enumerate() {
-            let scales = w.row(row).scales;
-            let halves = scales.as_chunks::<2>().0;
-            self.halves.resize(halves.len(), 0.0);
-            for (out, half) in self.halves.iter_mut().zip(halves) {
-                *out = widen(*half);
+    fn fill<S: Simd>(&mut self, format: Format, x: &[f32], cols: usize) {
+        let n_groups = cols / GROUP;
+        self.stride = n_groups.next_multiple_of(HALVES);
+        let n = x.len() / cols * self.stride;
+        self.groups.resize(n, [0; GROUP]);
+        self.scales.resize(n, 0.0);
+        self.sums.resize(n, 0.0);
+        self.pairs.resize(n, [0.0; 2]);
+        let by_nibbles = is_of_nibbles(format);
+        for (row, x) in x.chunks_exact(cols).enumerate() {
+            let first = row * self.stride;
+            for (g, x) in (first..).zip(x.as_chunks::<GROUP>().0) {
+                let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+                // Nothing but zeros, or too little to be told from them.
+                let inverse = if largest > 1e-30 {
+                    32767.0 / largest
+                } else {
+                    0.0
+                };
+                let group = x.map(|x| nearest(x * inverse));
+                let scale = largest / 32767.0;
+                let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
+                let sum = scale * sum as f32;
+                self.groups[g] = if by_nibbles {
+                    S::NIBBLES.map(|i| group[i])
+                } else {
+                    group
+                };
+                self.scales[g] = scale;
+                self.sums[g] = sum;
+                self.pairs[g] = [scale, sum];
             }
-            let (steps, minima) = (
-                &mut self.steps[r * n..][..n],
-                &mut self.minima[r * n..][..n],
-            );
-            match w.format {
-                Format::Q8 => steps.copy_from_slice(&self.halves),
-                Format::Q4 => {
-                    let pairs = self.halves.as_chunks::<2>().0;
-                    for ((step, minimum), pair) in steps.iter_mut().zip(minima).zip(pairs) {
-                        [*step, *minimum] = *pair;
-                    }
-                }
-                Format::I4 => {
-                    steps.fill(self.halves[0]);
-                    minima.fill(-8.0 * self.halves[0]);
-                }
-                _ => steps.fill(self.halves[0]),
-            }
+            // Rows of weights are read beyond their ends: by nothing.
+            let rest = first + n_groups..first + self.stride;
+            self.scales[rest.clone()].fill(0.0);
+            self.sums[rest.clone()].fill(0.0);
+            self.pairs[rest].fill([0.0; 2]);
+        }
+    }
+
+    fn token(&self, row: usize) -> Token<'_> {
+        let first = row * self.stride;
+        Token {
+            groups: &self.groups[first..][..self.stride],
+            scales: &self.scales[first..][..self.stride],
+            sums: &self.sums[first..][..self.stride],
+            pairs: &self.pairs[first..][..self.stride],
         }
     }
 }
 
+/// Whether it holds two numbers in a byte.
+fn is_of_nibbles(format: Format) -> bool {
+    matches!(format, Format::Q4 | Format::I4)
+}
+
 /// The nearest whole number, by what a float's lowest bits are when it is large.
+#[inline(always)]
 fn nearest(x: f32) -> i16 {
     const LARGE: f32 = (3 << 22) as f32;
     (x + LARGE).to_bits() as i16
 }
+
+// All that is done per row is inlined into a function that may use the level's instructions.
 
 #[inline(always)]
 fn multiply<S: Simd>(
@@ -191,83 +284,197 @@ fn multiply<S: Simd>(
     places: &[(usize, usize)],
     y: &mut [f32],
 ) {
+    if let [(from, to)] = places {
+        let x = x.held.token(*from);
+        let y = &mut y[*to..][..rows.len()];
+        return match w.format {
+            Format::Q4 => by_pairs::<S>(w, rows, x, y),
+            Format::Q8 => by_groups::<S>(w, rows, x, y),
+            Format::I4 => by_rows::<S, { GROUP / 2 }>(w, rows, x, -8.0, y),
+            _ => by_rows::<S, { GROUP / 8 }>(w, rows, x, 0.0, y),
+        };
+    }
+    let (held, tile) = (&x.held, &mut x.tile);
     for row0 in rows.clone().step_by(TILE) {
-        let tile = std::array::from_fn(|r| (row0 + r).min(rows.end - 1));
-        x.prepare(w, tile);
+        // Unpacked once for all tokens.
+        tile.unpack::<S>(w, std::array::from_fn(|r| (row0 + r).min(rows.end - 1)));
         let at = row0 - rows.start;
         let n_rows = TILE.min(rows.end - row0);
-        let mut put = |to: usize, dots: [f32; TILE]| {
-            y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
-        };
-        if let [(from, to)] = places {
-            put(*to, packed::<S>(x, w, tile, from / GROUP));
-            continue;
-        }
-        // Unpacked once for all tokens.
-        let n = w.cols / GROUP;
-        x.tile.resize(TILE * n, [0; GROUP]);
-        for (row, words) in tile.into_iter().zip(x.tile.chunks_exact_mut(n)) {
-            unpack(w.format, w.row(row).quants, words);
-        }
         for (from, to) in places {
-            let words = rows_of(&x.tile, n);
-            put(
-                *to,
-                dots::<S, _>(x, w.format, words, from / GROUP, S::words),
-            );
+            let dots = tile.dots::<S>(w, held.token(*from));
+            y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
         }
     }
 }
 
-/// One token: weights are multiplied as they are packed. `first` is the token's first group.
+/// One token and rows with `d` and `m` for each group.
 #[inline(always)]
-fn packed<S: Simd>(x: &Integers, w: &Packed, rows: [usize; TILE], first: usize) -> [f32; TILE] {
-    let quants = rows.map(|row| w.row(row).quants);
-    match w.format {
-        Format::Q8 => {
-            let rows = quants.map(|q| q.as_chunks::<GROUP>().0);
-            dots::<S, _>(x, w.format, rows, first, S::bytes)
+fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
+    const PAIRS: usize = HALVES / 2;
+    let groups = x.groups.as_chunks::<PAIRS>().0;
+    let pairs = x.pairs.as_flattened().as_chunks::<HALVES>().0;
+    for (row, y) in rows.zip(y) {
+        let quants = w.row(row).quants.as_chunks::<{ GROUP / 2 }>().0;
+        let (quants, last_quants) = quants.as_chunks::<PAIRS>();
+        let scales = w.scales(row, quants.len() + 1);
+        let mut total = S::zero();
+        // Every other one is the sum of `m · Σ x`.
+        let mut sums = S::scales(&[0; 2 * HALVES], &[0.0; HALVES]);
+        for (((q, halves), x), pairs) in quants.iter().zip(scales).zip(groups).zip(pairs) {
+            S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
+            let scales = S::scales(halves, pairs);
+            sums = S::both(sums, scales);
+            total = S::add_by::<0>(total, S::nibbles(&q[0], &x[0]), scales);
+            total = S::add_by::<2>(total, S::nibbles(&q[1], &x[1]), scales);
+            total = S::add_by::<4>(total, S::nibbles(&q[2], &x[2]), scales);
+            total = S::add_by::<6>(total, S::nibbles(&q[3], &x[3]), scales);
         }
-        Format::B1 => {
-            let rows = quants.map(|q| q.as_chunks::<{ GROUP / 8 }>().0);
-            dots::<S, _>(x, w.format, rows, first, S::signs)
+        if !last_quants.is_empty() {
+            let i = quants.len();
+            let scales = S::scales(&scales[i], &pairs[i]);
+            sums = S::both(sums, scales);
+            let scales = S::lanes(scales);
+            for ((q, x), scale) in last_quants
+                .iter()
+                .zip(&groups[i])
+                .zip(scales.iter().step_by(2))
+            {
+                total = S::add(total, S::nibbles(q, x), *scale);
+            }
         }
-        _ => {
-            let rows = quants.map(|q| q.as_chunks::<{ GROUP / 2 }>().0);
-            dots::<S, _>(x, w.format, rows, first, S::nibbles)
-        }
+        let [_, a, _, b, _, c, _, d] = S::lanes(sums);
+        *y = S::sum(total) + (a + b) + (c + d);
     }
 }
 
-/// A tile's rows with one token.
+/// One token and rows with `d` for each group.
 #[inline(always)]
-fn dots<S: Simd, Q>(
-    x: &Integers,
-    format: Format,
-    [q0, q1, q2, q3]: [&[Q]; TILE],
-    first: usize,
-    dot: impl Fn(&Q, &Group) -> S::Sums,
-) -> [f32; TILE] {
-    // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
-    let n = q0.len();
-    let (q1, q2, q3) = (&q1[..n], &q2[..n], &q3[..n]);
-    let [s0, s1, s2, s3] = rows_of(&x.steps, n);
-    let (groups, scales) = (&x.groups[first..][..n], &x.scales[first..][..n]);
-    let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
-    for g in 0..n {
-        t0 = S::add(t0, dot(&q0[g], &groups[g]), s0[g] * scales[g]);
-        t1 = S::add(t1, dot(&q1[g], &groups[g]), s1[g] * scales[g]);
-        t2 = S::add(t2, dot(&q2[g], &groups[g]), s2[g] * scales[g]);
-        t3 = S::add(t3, dot(&q3[g], &groups[g]), s3[g] * scales[g]);
+fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
+    let groups = x.groups.as_chunks::<HALVES>().0;
+    let steps = x.scales.as_chunks::<HALVES>().0;
+    for (row, y) in rows.zip(y) {
+        let quants = w.row(row).quants.as_chunks::<GROUP>().0;
+        let (quants, last_quants) = quants.as_chunks::<HALVES>();
+        let scales = w.scales(row, quants.len() + 1);
+        let mut total = S::zero();
+        for (((q, halves), x), steps) in quants.iter().zip(scales).zip(groups).zip(steps) {
+            for bytes in q.as_flattened().as_chunks().0 {
+                S::fetch_ahead(bytes);
+            }
+            let scales = S::scales(halves, steps);
+            total = S::add_by::<0>(total, S::bytes(&q[0], &x[0]), scales);
+            total = S::add_by::<1>(total, S::bytes(&q[1], &x[1]), scales);
+            total = S::add_by::<2>(total, S::bytes(&q[2], &x[2]), scales);
+            total = S::add_by::<3>(total, S::bytes(&q[3], &x[3]), scales);
+            total = S::add_by::<4>(total, S::bytes(&q[4], &x[4]), scales);
+            total = S::add_by::<5>(total, S::bytes(&q[5], &x[5]), scales);
+            total = S::add_by::<6>(total, S::bytes(&q[6], &x[6]), scales);
+            total = S::add_by::<7>(total, S::bytes(&q[7], &x[7]), scales);
+        }
+        if !last_quants.is_empty() {
+            let i = quants.len();
+            let scales = S::lanes(S::scales(&scales[i], &steps[i]));
+            for ((q, x), scale) in last_quants.iter().zip(&groups[i]).zip(scales) {
+                total = S::add(total, S::bytes(q, x), scale);
+            }
+        }
+        *y = S::sum(total);
     }
-    let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
-    if matches!(format, Format::Q4 | Format::I4) {
-        let sums = &x.sums[first..][..n];
-        for (dot, minima) in dots.iter_mut().zip(rows_of(&x.minima, n)) {
-            *dot += crate::formats::dot(minima, sums);
+}
+
+/// One token and rows that have one `d`, of groups of `BYTES`; `offset` is added to each of their numbers.
+#[inline(always)]
+fn by_rows<S: Simd, const BYTES: usize>(
+    w: &Packed,
+    rows: Range<usize>,
+    x: Token<'_>,
+    offset: f32,
+    y: &mut [f32],
+) where
+    [u8; BYTES]: Quants,
+{
+    let offset = offset * x.sums.iter().sum::<f32>();
+    for (row, y) in rows.zip(y) {
+        let row = w.row(row);
+        let mut total = S::zero();
+        let quants = row.quants.as_chunks::<BYTES>().0;
+        for ((q, x), step) in quants.iter().zip(x.groups).zip(x.scales) {
+            total = S::add(total, q.dot::<S>(x), *step);
+        }
+        *y = scale_of(row) * (S::sum(total) + offset);
+    }
+}
+
+/// The one `d` of a row.
+fn scale_of(row: Row<'_>) -> f32 {
+    widen([row.scales[0], row.scales[1]])
+}
+
+impl Tile {
+    #[inline(always)]
+    fn unpack<S: Simd>(&mut self, w: &Packed, rows: [usize; TILE]) {
+        let n = w.cols / GROUP;
+        self.groups.resize(TILE * n, [0; GROUP]);
+        self.steps.resize(TILE * n, 0.0);
+        self.minima.resize(TILE * n, 0.0);
+        for (r, row) in rows.into_iter().enumerate() {
+            let packed = w.row(row);
+            unpack::<S>(w.format, packed.quants, &mut self.groups[r * n..][..n]);
+            let steps = &mut self.steps[r * n..][..n];
+            let minima = &mut self.minima[r * n..][..n];
+            let widened = |halves: &Halves| S::lanes(S::scales(halves, &[1.0; HALVES]));
+            match w.format {
+                Format::Q8 => {
+                    let chunks = w.scales(row, n.div_ceil(HALVES));
+                    for (steps, halves) in steps.chunks_mut(HALVES).zip(chunks) {
+                        steps.copy_from_slice(&widened(halves)[..steps.len()]);
+                    }
+                }
+                Format::Q4 => {
+                    let chunks = w.scales(row, n.div_ceil(HALVES / 2));
+                    let both = steps
+                        .chunks_mut(HALVES / 2)
+                        .zip(minima.chunks_mut(HALVES / 2));
+                    for ((steps, minima), halves) in both.zip(chunks) {
+                        let pairs = widened(halves);
+                        let pairs = pairs.as_chunks::<2>().0;
+                        for ((step, minimum), pair) in steps.iter_mut().zip(minima).zip(pairs) {
+                            [*step, *minimum] = *pair;
+                        }
+                    }
+                }
+                _ => {
+                    let step = scale_of(packed);
+                    steps.fill(step);
+                    minima.fill(-8.0 * step);
+                }
+            }
         }
     }
-    dots
+
+    /// Its rows with one token.
+    #[inline(always)]
+    fn dots<S: Simd>(&self, w: &Packed, x: Token<'_>) -> [f32; TILE] {
+        // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
+        let n = w.cols / GROUP;
+        let [w0, w1, w2, w3] = rows_of(&self.groups, n);
+        let [s0, s1, s2, s3] = rows_of(&self.steps, n);
+        let (groups, scales) = (&x.groups[..n], &x.scales[..n]);
+        let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
+        for g in 0..n {
+            t0 = S::add(t0, S::words(&w0[g], &groups[g]), s0[g] * scales[g]);
+            t1 = S::add(t1, S::words(&w1[g], &groups[g]), s1[g] * scales[g]);
+            t2 = S::add(t2, S::words(&w2[g], &groups[g]), s2[g] * scales[g]);
+            t3 = S::add(t3, S::words(&w3[g], &groups[g]), s3[g] * scales[g]);
+        }
+        let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
+        if is_of_nibbles(w.format) {
+            for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
+                *dot += crate::formats::dot(minima, &x.sums[..n]);
+            }
+        }
+        dots
+    }
 }
 
 /// The rows of `[TILE, n]`, each of a length that the compiler knows to be `n`.
@@ -280,7 +487,7 @@ fn rows_of<T>(tile: &[T], n: usize) -> [&[T]; TILE] {
 
 /// A row's numbers, before scales.
 #[inline(always)]
-fn unpack(format: Format, quants: &[u8], out: &mut [Group]) {
+fn unpack<S: Simd>(format: Format, quants: &[u8], out: &mut [Group]) {
     match format {
         Format::Q8 => {
             for (q, out) in quants.as_chunks::<GROUP>().0.iter().zip(out) {
@@ -296,11 +503,10 @@ fn unpack(format: Format, quants: &[u8], out: &mut [Group]) {
         }
         _ => {
             for (q, out) in quants.as_chunks::<{ GROUP / 2 }>().0.iter().zip(out) {
-                let (low, high) = out.split_at_mut(GROUP / 2);
-                for ((q, low), high) in q.iter().zip(low).zip(high) {
-                    *low = i16::from(q & 15);
-                    *high = i16::from(q >> 4);
-                }
+                *out = S::NIBBLES.map(|i| {
+                    let byte = q[i % (GROUP / 2)];
+                    i16::from(if i < GROUP / 2 { byte & 15 } else { byte >> 4 })
+                });
             }
         }
     }
@@ -358,9 +564,11 @@ mod tests {
             .enumerate()
             .map(|(i, &b)| f32::from(b as i8) * f32::from(sizes[i / GROUP] >> 4) / 100.0)
             .collect();
-        let places: Vec<_> = (0..n).map(|i| (i * w.cols, i * rows.len())).collect();
+        let places: Vec<_> = (0..n).map(|i| (i, i * rows.len())).collect();
         let mut integers = Integers::default();
-        integers.hold(&x);
+        // What was held before is nothing to the next product.
+        integers.hold(level, w.format, &[1e9; 2048], 2048);
+        integers.hold(level, w.format, &x, w.cols);
         let mut y = vec![f32::NAN; n * rows.len()];
         integers.multiply(level, w, rows.clone(), &places, &mut y);
         let (mut error, mut power) = (0.0, 0.0);
@@ -384,11 +592,13 @@ mod tests {
     #[test]
     fn nothing_is_nothing() {
         let mut integers = Integers::default();
-        integers.hold(&[0.0; 64]);
-        assert_eq!((integers.scales[0], integers.sums[1]), (0.0, 0.0));
-        assert_eq!(integers.groups[0], [0; GROUP]);
-        integers.hold(&[-3.0; 32]);
-        assert_eq!(integers.groups, [[-32767; GROUP]]);
-        assert!((integers.sums[0] + 96.0).abs() < 1e-4);
+        let mut hold = |x: &[f32]| {
+            integers.hold(Level::detect(), Format::Q8, x, x.len());
+            (integers.held.groups[0], integers.held.pairs[0])
+        };
+        assert_eq!(hold(&[0.0; 64]), ([0; GROUP], [0.0; 2]));
+        let (group, [_, sum]) = hold(&[-3.0; 32]);
+        assert_eq!(group, [-32767; GROUP]);
+        assert!((sum + 96.0).abs() < 1e-4);
     }
 }

@@ -3,8 +3,9 @@
 use super::{
     Arithmetic, Packed,
     integers::{self, Integers, Level},
+    team::{Matrix, Team},
 };
-use crate::formats::{dot, group_sums};
+use crate::formats::{Rows, dot, group_sums};
 use std::ops::Range;
 
 /// Rows of the matrix that one pass unpacks together, so that each `x` is read once for all of them.
@@ -30,29 +31,17 @@ impl Products {
         }
     }
 
-    /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
-    pub fn linear(&mut self, x: &[f32], w: &Packed, bias: Option<&Packed>, y: &mut [f32]) {
-        let n = x.len() / w.cols;
-        let places: Vec<_> = (0..n).map(|i| (i * w.cols, i * w.rows)).collect();
-        self.hold(x, w);
-        self.multiply(w, 0..w.rows, x, &places, y);
-        if let Some(bias) = bias {
-            let values = bias.floats();
-            for y in y.chunks_exact_mut(w.rows) {
-                y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
-            }
-        }
-    }
-
     /// Makes `x` ready to be multiplied with rows of `w`.
     pub fn hold(&mut self, x: &[f32], w: &Packed) {
-        if self.level.is_some() && integers::takes(w.format) {
-            self.integers.hold(x);
+        if let Some(level) = self.level
+            && integers::takes(w.format)
+        {
+            self.integers.hold(level, w.format, x, w.cols);
         }
     }
 
-    /// Some rows of `w` times some rows of the `x` that is held: a place is where a row begins in `x` and its result
-    /// in `y`.
+    /// Some rows of `w` times some rows of the `x` that is held: a place is which row of `x`, and where its result
+    /// begins in `y`.
     pub fn multiply(
         &mut self,
         w: &Packed,
@@ -68,9 +57,79 @@ impl Products {
             }
             (_, [(from, to)]) => {
                 let y = &mut y[*to..][..rows.len()];
-                one(&x[*from..][..w.cols], w, rows, y);
+                one(&x[from * w.cols..][..w.cols], w, rows, y);
             }
             _ => many(x, w, rows, places, y),
+        }
+    }
+}
+
+/// [`Products`], with other threads where there are some.
+#[derive(Debug)]
+pub struct Multiplier {
+    products: Products,
+    team: Option<Team>,
+}
+
+impl Multiplier {
+    /// Alone where there is no team.
+    pub fn new(arithmetic: Arithmetic, team: Option<Team>) -> Self {
+        let products = Products::new(arithmetic);
+        Self { products, team }
+    }
+
+    /// Puts rows of `w`, which is the weight `id`, in place.
+    pub fn upload(&mut self, id: usize, w: &mut Packed, is_shared: bool, rows: &Rows) {
+        match &mut self.team {
+            Some(team) if is_shared => w.write(&team.upload(id, w.format, w.cols, rows)),
+            _ => w.write(rows),
+        }
+    }
+
+    /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
+    pub fn linear(&mut self, x: &[f32], w: Matrix<'_>, bias: Option<&Packed>, y: &mut [f32]) {
+        let n = x.len() / w.w.cols;
+        let places: Vec<_> = (0..n).map(|i| (i, i * w.rows)).collect();
+        self.hold(x, w);
+        self.multiply(w, 0..w.rows, x, &places, y);
+        if let Some(bias) = bias {
+            let values = bias.floats();
+            for y in y.chunks_exact_mut(w.rows) {
+                y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
+            }
+        }
+    }
+
+    /// See [`Products::hold`].
+    pub fn hold(&mut self, x: &[f32], w: Matrix<'_>) {
+        self.products.hold(x, w.w);
+        if let Some(team) = &mut self.team {
+            team.forget();
+        }
+    }
+
+    /// See [`Products::multiply`].
+    pub fn multiply(
+        &mut self,
+        w: Matrix<'_>,
+        rows: Range<usize>,
+        x: &[f32],
+        places: &[(usize, usize)],
+        y: &mut [f32],
+    ) {
+        match &mut self.team {
+            Some(team) if w.is_shared() => {
+                team.multiply(&mut self.products, w, rows, x, places, y);
+            }
+            _ => self.products.multiply(w.w, rows, x, places, y),
+        }
+    }
+
+    /// Row `row` as floats, `y[cols]`.
+    pub fn row(&mut self, w: Matrix<'_>, row: usize, y: &mut [f32]) {
+        match &mut self.team {
+            Some(team) if w.is_shared() => team.row(w, row, y),
+            _ => w.w.format.unpack(w.w.row(row), y),
         }
     }
 }
@@ -93,7 +152,7 @@ fn many(x: &[f32], w: &Packed, rows: Range<usize>, places: &[(usize, usize)], y:
             w.format.unpack(w.row(rows.start + row), out);
         }
         for (from, to) in places {
-            let (x, y) = (&x[*from..][..w.cols], &mut y[to + row0..][..n_rows]);
+            let (x, y) = (&x[from * w.cols..][..w.cols], &mut y[to + row0..][..n_rows]);
             if n_rows == TILE {
                 y.copy_from_slice(&dot_tile(&tile, x));
             } else {

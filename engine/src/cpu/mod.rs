@@ -23,6 +23,7 @@ mod route;
 mod scale;
 mod store;
 pub mod stream;
+mod team;
 
 use crate::{
     Error, Result,
@@ -31,8 +32,11 @@ use crate::{
     program::Program,
     sampler::{self, Sampling},
 };
-use linear::Products;
+use linear::Multiplier;
 use std::collections::VecDeque;
+use team::{Matrix, Team};
+
+pub use team::{Crew, Desk, serve};
 
 /// Tokens per prefill call: enough that unpacking a weight is shared, few enough to stop quickly.
 const CHUNK: usize = 32;
@@ -52,7 +56,9 @@ pub struct CpuBackend {
     seen: Vec<u32>,
     token: u32,
     drawn: VecDeque<u32>,
-    products: Products,
+    multiplier: Multiplier,
+    /// Of each weight, whether other threads have rows of it.
+    is_shared: Vec<bool>,
 }
 
 /// How packed weights are multiplied.
@@ -65,6 +71,15 @@ pub enum Arithmetic {
     Integers,
 }
 
+/// How the CPU works.
+#[derive(Debug, Clone, Default)]
+pub struct CpuOptions {
+    /// How it multiplies.
+    pub arithmetic: Arithmetic,
+    /// Threads beside the caller's.
+    pub crew: Option<Crew>,
+}
+
 /// A packed weight `[rows, cols]`.
 #[derive(Debug)]
 struct Packed {
@@ -72,8 +87,12 @@ struct Packed {
     rows: usize,
     cols: usize,
     quants: Vec<u8>,
+    /// And [`WINDOW`] bytes.
     scales: Vec<u8>,
 }
+
+/// Scales are read by as many bytes, beyond the end of a row too.
+const WINDOW: usize = 16;
 
 impl Packed {
     fn new(info: &WeightInfo) -> Result<Self> {
@@ -85,7 +104,7 @@ impl Packed {
             rows,
             cols,
             quants: zeroed(rows * format.row_quants_bytes(cols), &info.name)?,
-            scales: zeroed(rows * format.row_scales_bytes(cols), &info.name)?,
+            scales: zeroed(rows * format.row_scales_bytes(cols) + WINDOW, &info.name)?,
         })
     }
 
@@ -99,6 +118,13 @@ impl Packed {
             quants: &self.quants[row * q..][..q],
             scales: &self.scales[row * s..][..s],
         }
+    }
+
+    /// The row's scales, `n` windows of them: the last ones may be the next row's.
+    fn scales(&self, row: usize, n: usize) -> &[[u8; WINDOW]] {
+        let from = row * self.format.row_scales_bytes(self.cols);
+        let to = (from + n * WINDOW).min(self.scales.len());
+        self.scales[from..to].as_chunks().0
     }
 
     /// A vector's values.
@@ -127,12 +153,30 @@ impl CpuBackend {
         program: &Program,
         weights: &[WeightInfo],
         context: usize,
-        arithmetic: Arithmetic,
+        options: CpuOptions,
     ) -> Result<Self> {
         let slot_len =
             |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
+        let CpuOptions { arithmetic, crew } = options;
+        let mut is_shared = vec![false; weights.len()];
+        let mut team = None;
+        if let Some(crew) = crew {
+            is_shared = team::shared(program, weights, &crew);
+            team = Some(Team::new(crew, arithmetic, weights, &is_shared)?);
+        }
+        let own = |(info, is_shared): (&WeightInfo, &bool)| match &team {
+            Some(team) if *is_shared => Packed::new(&WeightInfo {
+                rows: team.own(info.rows),
+                ..info.clone()
+            }),
+            _ => Packed::new(info),
+        };
         Ok(Self {
-            weights: weights.iter().map(Packed::new).collect::<Result<_>>()?,
+            weights: weights
+                .iter()
+                .zip(&is_shared)
+                .map(own)
+                .collect::<Result<_>>()?,
             slots: program
                 .slots
                 .iter()
@@ -148,7 +192,8 @@ impl CpuBackend {
             seen: vec![0; program.vocab().div_ceil(32)],
             token: 0,
             drawn: VecDeque::new(),
-            products: Products::new(arithmetic),
+            multiplier: Multiplier::new(arithmetic, team),
+            is_shared,
             program: program.clone(),
         })
     }
@@ -160,7 +205,8 @@ impl CpuBackend {
 
     /// Puts some rows of a weight in place.
     pub fn upload(&mut self, weight: usize, rows: &Rows) {
-        self.weights[weight].write(rows);
+        let (w, is_shared) = (&mut self.weights[weight], self.is_shared[weight]);
+        self.multiplier.upload(weight, w, is_shared, rows);
     }
 
     /// Starts a request: its sampling and the tokens `seen` by the repetition penalty, a bitset
@@ -255,8 +301,15 @@ impl CpuBackend {
         let y = &mut out[..y];
         let x = |act: Act| &self.slots[self.program.slot(act)][..rows(act) * act.width];
         let w = |weight: Weight| &self.weights[weight.id];
+        let matrix = |weight: Weight| Matrix {
+            id: weight.id,
+            w: w(weight),
+            rows: weight.rows,
+        };
         match op {
-            Op::Embed { w: table, .. } => embed::run(w(*table), tokens, y),
+            Op::Embed { w: table, .. } => {
+                embed::run(&mut self.multiplier, matrix(*table), tokens, y)
+            }
             Op::RmsNorm {
                 x: input,
                 w: scale,
@@ -265,12 +318,12 @@ impl CpuBackend {
             } => rms_norm::run(x(*input), scale.map(w), input.width, *eps, y),
             Op::Linear {
                 x: input,
-                w: matrix,
+                w: factor,
                 bias,
                 ..
             } => {
                 let bias = bias.map(w);
-                self.products.linear(x(*input), w(*matrix), bias, y);
+                self.multiplier.linear(x(*input), matrix(*factor), bias, y);
             }
             Op::LayerNorm {
                 x: input,
@@ -371,9 +424,9 @@ impl CpuBackend {
                 n_experts,
                 ..
             } => {
-                let (experts, routing) = (w(*experts), (x(*routing), routing.width / 2));
-                let products = &mut self.products;
-                expert_linear::run(products, x(*input), experts, routing, *n_experts, y);
+                let (experts, routing) = (matrix(*experts), (x(*routing), routing.width / 2));
+                let multiplier = &mut self.multiplier;
+                expert_linear::run(multiplier, x(*input), experts, routing, *n_experts, y);
             }
             Op::Combine {
                 x: input,
@@ -393,15 +446,20 @@ impl CpuBackend {
 /// `[len]` zeros, or an error where the allocator says no.
 fn zeroed<T: bytemuck::Zeroable + Clone>(len: usize, what: &str) -> Result<Vec<T>> {
     let mut v = Vec::new();
-    v.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
+    v.try_reserve_exact(len)
+        .map_err(|_| out_of_memory(len * size_of::<T>(), what))?;
+    v.resize(len, T::zeroed());
+    Ok(v)
+}
+
+fn out_of_memory(n_bytes: usize, what: &str) -> Error {
+    Error::OutOfMemory {
         what: what.into(),
-        needed_bytes: (len * size_of::<T>()) as u64,
+        needed_bytes: n_bytes as u64,
         limit_bytes: if cfg!(target_pointer_width = "32") {
             4 << 30
         } else {
             u64::MAX
         },
-    })?;
-    v.resize(len, T::zeroed());
-    Ok(v)
+    }
 }

@@ -33,7 +33,7 @@ pub fn rms_norm(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act, eps: f32
 }
 
 /// Causal self-attention with rotary positions, `x[n, d] → [n, d]`: `q_proj`, `k_proj`, `v_proj`,
-/// `o_proj`.
+/// `o_proj`. The rows of `k_proj` tell how many key/value heads there are.
 ///
 /// # Errors
 /// As [`linear`].
@@ -45,8 +45,12 @@ pub fn self_attention(
     rotary: &Rotary,
 ) -> Result<Act> {
     let q = linear(b, scope, "q_proj", x, heads.n_heads * heads.head_dim)?;
-    let k = linear(b, scope, "k_proj", x, heads.n_kv_heads * heads.head_dim)?;
-    let v = linear(b, scope, "v_proj", x, heads.n_kv_heads * heads.head_dim)?;
+    let [kv_width, _] = scope
+        .at("k_proj")
+        .sizes("weight", [heads.n_kv_heads * heads.head_dim, x.width])?;
+    let k = linear(b, scope, "k_proj", x, kv_width)?;
+    let v = linear(b, scope, "v_proj", x, kv_width)?;
+    let heads = heads_within(q.width, kv_width, heads.head_dim)?;
     let y = attend(b, [q, k, v], heads, rotary);
     linear(b, scope, "o_proj", y, x.width)
 }
@@ -56,7 +60,8 @@ pub fn self_attention(
 /// # Errors
 /// [`Error::BadConfig`](crate::Error::BadConfig) when they do not divide, or are of an impossible width.
 pub fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Result<Heads> {
-    if n_heads == 0 || n_kv_heads == 0 || !n_heads.is_multiple_of(n_kv_heads) {
+    let possible = n_kv_heads != 0 && n_heads.checked_mul(head_dim).is_some();
+    if n_heads == 0 || !possible || !n_heads.is_multiple_of(n_kv_heads) {
         return Err(bad(format!(
             "{n_heads} attention heads cannot share {n_kv_heads} key/value heads"
         )));
@@ -71,6 +76,23 @@ pub fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Result<Heads
         n_kv_heads,
         head_dim,
     })
+}
+
+/// As many heads of `head_dim` as rows of these widths hold.
+///
+/// # Errors
+/// As [`heads`], and when they hold no whole number of them.
+pub fn heads_within(q_width: usize, kv_width: usize, head_dim: usize) -> Result<Heads> {
+    let count = |width: usize| {
+        let n = width.checked_div(head_dim)?;
+        (n * head_dim == width).then_some(n)
+    };
+    match (count(q_width), count(kv_width)) {
+        (Some(n_heads), Some(n_kv_heads)) => heads(n_heads, n_kv_heads, head_dim),
+        _ => Err(bad(format!(
+            "queries of {q_width} and keys of {kv_width} columns are no whole heads of {head_dim}"
+        ))),
+    }
 }
 
 /// Radians per position of each pair of a head: `theta^(−2i / head_dim)`, `[head_dim / 2]`.
@@ -90,7 +112,8 @@ pub fn attend(b: &mut Builder, [q, k, v]: [Act; 3], heads: Heads, rotary: &Rotar
     b.attention(q, k, v, heads, scale)
 }
 
-/// Gated MLP, `x[n, d] → [n, d]`: `gate_proj`, `up_proj` (`[hidden, d]`), `down_proj` (`[d, hidden]`).
+/// Gated MLP, `x[n, d] → [n, d]`: `gate_proj`, `up_proj` (`[hidden, d]`), `down_proj` (`[d, hidden]`). `hidden` is what
+/// config.json says, for a message; the shapes lead.
 ///
 /// # Errors
 /// As [`linear`].
@@ -101,6 +124,7 @@ pub fn gated_mlp(
     hidden: usize,
     function: Function,
 ) -> Result<Act> {
+    let [hidden, _] = scope.at("gate_proj").sizes("weight", [hidden, x.width])?;
     let gate = linear(b, scope, "gate_proj", x, hidden)?;
     let up = linear(b, scope, "up_proj", x, hidden)?;
     let h = b.activate(gate, Some(up), function);

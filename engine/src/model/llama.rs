@@ -27,13 +27,11 @@ pub const ARCH: Arch = Arch {
 /// config.json, with its own key names.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
-    pub hidden_size: usize,
-    pub intermediate_size: usize,
+    #[serde(flatten)]
+    pub expected: Expected,
     num_hidden_layers: usize,
     num_attention_heads: usize,
-    num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
-    vocab_size: usize,
     rms_norm_eps: f32,
     #[serde(default = "silu")]
     hidden_act: String,
@@ -47,6 +45,16 @@ pub(super) struct Config {
     rope_factors: Option<Vec<f32>>,
 }
 
+/// Sizes that shapes tell, for a message about a weight that is missing.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Expected {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_key_value_heads: Option<usize>,
+}
+
 fn silu() -> String {
     "silu".into()
 }
@@ -54,7 +62,7 @@ fn silu() -> String {
 fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
     let config = Config::read(config)?;
     decoder(&config, weights, &mut |b, layer, x| {
-        let hidden = config.intermediate_size;
+        let hidden = config.expected.intermediate_size;
         blocks::gated_mlp(b, &layer.at("mlp"), x, hidden, Function::Silu)
     })
 }
@@ -67,16 +75,19 @@ pub(super) type Mlp<'m> = dyn FnMut(&mut Builder, &Scope<'_>, Act) -> Result<Act
 /// # Errors
 /// When a weight is missing or the config asks for what cannot be.
 pub(super) fn decoder(config: &Config, weights: &Scope<'_>, mlp: &mut Mlp<'_>) -> Result<Program> {
-    let heads = config.heads()?;
+    let model = weights.at("model");
+    let Expected {
+        vocab_size,
+        hidden_size,
+        ..
+    } = config.expected;
+    let [vocab, d] = model.sizes("embed_tokens.weight", [vocab_size, hidden_size])?;
+    let heads = config.heads(d)?;
     let rotary = config.rotary(heads.head_dim)?;
-    let d = config.hidden_size;
     let eps = config.rms_norm_eps;
     let mut b = Builder::new();
 
-    let model = weights.at("model");
-    let embedding = model
-        .at("embed_tokens")
-        .matrix("weight", config.vocab_size, d)?;
+    let embedding = model.matrix("embed_tokens.weight", vocab, d)?;
     let mut x = b.embed(embedding);
     for i in 0..config.num_hidden_layers {
         let layer = model.at("layers").at(i);
@@ -92,7 +103,7 @@ pub(super) fn decoder(config: &Config, weights: &Scope<'_>, mlp: &mut Mlp<'_>) -
     let head = weights.at("lm_head");
     // A file without a head ties it to the embedding.
     let head = if head.has("weight") {
-        head.matrix("weight", config.vocab_size, d)?
+        head.matrix("weight", vocab, d)?
     } else {
         embedding
     };
@@ -107,16 +118,11 @@ impl Config {
         Self::deserialize(config).map_err(|e| bad(e.to_string()))
     }
 
-    fn heads(&self) -> Result<Heads> {
-        let sizes = [
-            self.hidden_size,
-            self.intermediate_size,
-            self.num_hidden_layers,
-            self.num_attention_heads,
-            self.vocab_size,
-        ];
-        if sizes.contains(&0) {
-            return Err(bad("a size of 0".into()));
+    /// Heads of rows of `d`; how many of keys and values, a layer's shapes may correct.
+    fn heads(&self, d: usize) -> Result<Heads> {
+        let n_heads = self.num_attention_heads;
+        if n_heads == 0 || self.num_hidden_layers == 0 {
+            return Err(bad("no layers, or no attention heads".into()));
         }
         if self.hidden_act != "silu" {
             return Err(bad(format!(
@@ -124,9 +130,8 @@ impl Config {
                 self.hidden_act
             )));
         }
-        let n_heads = self.num_attention_heads;
-        let n_kv_heads = self.num_key_value_heads.unwrap_or(n_heads);
-        let head_dim = self.head_dim.unwrap_or(self.hidden_size / n_heads);
+        let n_kv_heads = self.expected.num_key_value_heads.unwrap_or(n_heads);
+        let head_dim = self.head_dim.unwrap_or(d / n_heads);
         blocks::heads(n_heads, n_kv_heads, head_dim)
     }
 

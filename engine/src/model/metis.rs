@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Result,
-    op::{Act, Function, Heads, Pairing, Rotary, Router, Score, Weight},
+    op::{Act, Function, Pairing, Rotary, Router, Score, Weight},
     program::{Builder, Program},
     weights::Scope,
 };
@@ -25,16 +25,24 @@ pub const ARCH: Arch = Arch {
 /// older one, and nothing says how many experts a token has.
 #[derive(Debug, Deserialize)]
 struct Config {
-    vocab_size: usize,
-    d_model: usize,
+    #[serde(flatten)]
+    expected: Expected,
     n_layer: usize,
-    n_heads: usize,
-    n_kv_heads: usize,
     head_dim: usize,
     rope_theta: f32,
     /// By the authors' manifest.
     #[serde(default = "four")]
     moe_top_k: usize,
+}
+
+/// Sizes that shapes tell, for a message about a weight that is missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Expected {
+    vocab_size: usize,
+    d_model: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
 }
 
 fn four() -> usize {
@@ -45,22 +53,32 @@ const EPS: f32 = 1e-6;
 
 fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
     let config = Config::deserialize(config).map_err(|e| bad(e.to_string()))?;
-    let heads = config.heads()?;
+    let head_dim = config.head_dim;
     let rotary = Rotary {
-        head_dim: heads.head_dim,
+        head_dim,
         pairing: Pairing::Half,
-        frequencies: blocks::frequencies(heads.head_dim, config.rope_theta),
+        frequencies: blocks::frequencies(head_dim, config.rope_theta),
     };
-    let d = config.d_model;
     let mut b = Builder::new();
-    let embedding = weights.matrix("embed", config.vocab_size, d)?;
+    let expected = &config.expected;
+    let [vocab, d] = weights.sizes("embed", [expected.vocab_size, expected.d_model])?;
+    let embedding = weights.matrix("embed", vocab, d)?;
     let mut x = b.embed(embedding);
     for i in 0..config.n_layer {
         let layer = weights.at("layers").at(i);
         let h = norm(&mut b, &layer, "attn_norm", x)?;
-        let q = project(&mut b, &layer, "q", h, heads.n_heads * heads.head_dim)?;
-        let k = project(&mut b, &layer, "k", h, heads.n_kv_heads * heads.head_dim)?;
-        let v = project(&mut b, &layer, "v", h, heads.n_kv_heads * heads.head_dim)?;
+        let width = |name, n_heads: usize| -> Result<usize> {
+            let [_, width] = layer.sizes(name, [d, n_heads.saturating_mul(head_dim)])?;
+            Ok(width)
+        };
+        let (q_width, kv_width) = (
+            width("q", expected.n_heads)?,
+            width("k", expected.n_kv_heads)?,
+        );
+        let q = project(&mut b, &layer, "q", h, q_width)?;
+        let k = project(&mut b, &layer, "k", h, kv_width)?;
+        let v = project(&mut b, &layer, "v", h, kv_width)?;
+        let heads = blocks::heads_within(q_width, kv_width, head_dim)?;
         let h = blocks::attend(&mut b, [q, k, v], heads, &rotary);
         let h = project(&mut b, &layer, "o", h, d)?;
         x = b.add(x, h);
@@ -76,14 +94,8 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
 
 /// `x[n, d] → [n, d]`: the router sees `x`, the experts its latent, the shared expert `x` again.
 fn mixture(b: &mut Builder, layer: &Scope<'_>, x: Act, top_k: usize) -> Result<Act> {
-    let (Some(&[_, latent]), Some(&[n, _, hidden])) =
-        (layer.shape("latent_down"), layer.shape("expert_w1"))
-    else {
-        // Says which name is missing.
-        layer.tensor("latent_down", &[x.width, 0])?;
-        layer.tensor("expert_w1", &[0, 0, 0])?;
-        return Err(bad("its experts are no stack of matrices".into()));
-    };
+    let [_, latent] = layer.sizes("latent_down", [x.width, 0])?;
+    let [n, _, hidden] = layer.sizes("expert_w1", [0, latent, 0])?;
     if !(1..=n).contains(&top_k) {
         return Err(bad(format!(
             "moe_top_k is {top_k}, and there are {n} experts"
@@ -107,10 +119,7 @@ fn mixture(b: &mut Builder, layer: &Scope<'_>, x: Act, top_k: usize) -> Result<A
     let z = blocks::mixture(b, z, logits, Some(bias), router, &experts);
     let routed = project(b, layer, "latent_up", z, x.width)?;
 
-    let Some(&[_, hidden]) = layer.shape("shared_w1") else {
-        layer.tensor("shared_w1", &[x.width, 0])?;
-        return Err(bad("its shared expert is no matrix".into()));
-    };
+    let [_, hidden] = layer.sizes("shared_w1", [x.width, 0])?;
     let h = project(b, layer, "shared_w1", x, hidden)?;
     let h = b.activate(h, None, Function::ReluSquared);
     let shared = project(b, layer, "shared_w2", h, x.width)?;
@@ -132,13 +141,4 @@ fn stack(scope: &Scope<'_>, name: &str, n: usize, cols: usize, rows: usize) -> R
 fn norm(b: &mut Builder, scope: &Scope<'_>, name: &str, x: Act) -> Result<Act> {
     let w = scope.at(name).vector("scale", x.width)?;
     Ok(b.rms_norm(x, Some(w), EPS))
-}
-
-impl Config {
-    fn heads(&self) -> Result<Heads> {
-        if [self.vocab_size, self.d_model, self.n_layer].contains(&0) {
-            return Err(bad("a size of 0".into()));
-        }
-        blocks::heads(self.n_heads, self.n_kv_heads, self.head_dim)
-    }
 }

@@ -7,7 +7,7 @@ use super::{
     llama,
 };
 use crate::{
-    Error, Result,
+    Result,
     op::{Act, Function, Router, Score},
     program::{Builder, Program},
     weights::{Scope, slab::Slab},
@@ -71,17 +71,17 @@ fn two() -> usize {
 
 fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
     let base = llama::Config::read(config)?;
+    let hidden = base.expected.intermediate_size;
     let config = Config::deserialize(config).map_err(|e| bad(e.to_string()))?;
     llama::decoder(&base, weights, &mut |b, layer, x| {
         let mlp = layer.at("mlp");
         if mlp.has("gate_proj.weight") {
-            let hidden = base.intermediate_size;
             return blocks::gated_mlp(b, &mlp, x, hidden, Function::Silu);
         }
         let moe = layer.at("block_sparse_moe");
         if moe.has("gate.weight") {
             return routed(b, &moe, "gate", x, &config, |n| {
-                separate(&moe.at("experts"), n, base.intermediate_size, x.width)
+                separate(&moe.at("experts"), n, hidden, x.width)
             });
         }
         if mlp.has("router.weight") {
@@ -90,7 +90,7 @@ fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
             });
         }
         routed(b, &mlp, "gate", x, &config, |n| {
-            fused(&mlp.at("experts"), n, base.intermediate_size, x.width)
+            fused(&mlp.at("experts"), n, hidden, x.width)
         })
     })
 }
@@ -104,19 +104,7 @@ fn routed(
     config: &Config,
     experts: impl FnOnce(usize) -> Result<Experts>,
 ) -> Result<Act> {
-    let weight = format!("{name}.weight");
-    let n_experts = match scope.shape(&weight) {
-        Some([n, _]) => *n,
-        Some(shape) => {
-            return Err(Error::WeightShape {
-                name: weight,
-                expected: vec![0, x.width],
-                got: shape.to_vec(),
-            });
-        }
-        // Says which name is missing.
-        None => scope.matrix(&weight, 1, x.width)?.rows,
-    };
+    let [n_experts, _] = scope.sizes(&format!("{name}.weight"), [0, x.width])?;
     let top_k = config.num_experts_per_tok;
     if !(1..=n_experts).contains(&top_k) {
         return Err(bad(format!(
@@ -135,6 +123,7 @@ fn routed(
 
 /// transformers 4: `N.w1` gate, `N.w3` up (`[hidden, d]`), `N.w2` down (`[d, hidden]`).
 fn separate(scope: &Scope<'_>, n: usize, hidden: usize, d: usize) -> Result<Experts> {
+    let [hidden, _] = scope.at(0).sizes("w1.weight", [hidden, d])?;
     let all = |name: &str, rows, cols| {
         let each = (0..n).map(|i| scope.at(i).tensor(&format!("{name}.weight"), &[rows, cols]));
         scope.join(each.collect::<Result<Vec<_>>>()?)
@@ -150,7 +139,9 @@ fn separate(scope: &Scope<'_>, n: usize, hidden: usize, d: usize) -> Result<Expe
 
 /// transformers 5: `gate_up_proj[n, 2 · hidden, d]`, the gate first, and `down_proj[n, d, hidden]`.
 fn fused(scope: &Scope<'_>, n: usize, hidden: usize, d: usize) -> Result<Experts> {
-    let gate_up = scope.tensor("gate_up_proj", &[n, 2 * hidden, d])?;
+    let [_, _, hidden] = scope.sizes("down_proj", [n, d, hidden])?;
+    let both = hidden.saturating_mul(2);
+    let gate_up = scope.tensor("gate_up_proj", &[n, both, d])?;
     let down = scope.tensor("down_proj", &[n, d, hidden])?;
     let half = |second: usize| {
         let first = |i: usize| (2 * i + second) * hidden;
@@ -167,16 +158,8 @@ fn fused(scope: &Scope<'_>, n: usize, hidden: usize, d: usize) -> Result<Experts
 
 /// neo-3: `N.fc1` and `N.fc2[d, hidden]`; `fc1` has `hidden` rows, or twice as many where it is gated.
 fn fully_connected(scope: &Scope<'_>, n: usize, d: usize, config: &Config) -> Result<Experts> {
-    let (Some([rows, _]), Some([_, hidden])) = (
-        scope.at(0).shape("fc1.weight"),
-        scope.at(0).shape("fc2.weight"),
-    ) else {
-        // Says which name is missing.
-        scope.at(0).tensor("fc1.weight", &[0, d])?;
-        scope.at(0).tensor("fc2.weight", &[d, 0])?;
-        return Err(bad("its experts are no matrices".into()));
-    };
-    let (rows, hidden) = (*rows, *hidden);
+    let [rows, _] = scope.at(0).sizes("fc1.weight", [0, d])?;
+    let [_, hidden] = scope.at(0).sizes("fc2.weight", [d, 0])?;
     let each = |name: &str, shape: [usize; 2]| -> Result<Vec<Slab<'_>>> {
         (0..n)
             .map(|i| scope.at(i).tensor(&format!("{name}.weight"), &shape))

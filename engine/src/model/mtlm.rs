@@ -60,11 +60,7 @@ fn root<'w>(weights: &Scope<'w>) -> Scope<'w> {
 fn build(config: &Value, weights: &Scope<'_>) -> Result<Program> {
     let config = Config::deserialize(config).map_err(|e| bad(e.to_string()))?;
     let model = root(weights);
-    let Some(&[vocab, d]) = model.shape("tok_emb.weight") else {
-        // Says that it is missing.
-        model.tensor("tok_emb.weight", &[0, 0])?;
-        return Err(bad("tok_emb.weight is no matrix".into()));
-    };
+    let [vocab, d] = model.sizes("tok_emb.weight", [0, 0])?;
     let n_heads = config.n_heads.unwrap_or(d / HEAD_DIM);
     if n_heads == 0 || !d.is_multiple_of(n_heads) {
         return Err(bad(format!("{n_heads} attention heads do not divide {d}")));
@@ -131,10 +127,7 @@ fn attention(
 
 /// `x[n, d] → [n, d]`: `w3(silu(w1 x) · w2 x)`.
 fn mlp(b: &mut Builder, scope: &Scope<'_>, x: Act) -> Result<Act> {
-    let Some(&[hidden, _]) = scope.shape("w1.weight") else {
-        scope.tensor("w1.weight", &[0, x.width])?;
-        return Err(bad("its MLP is no matrix".into()));
-    };
+    let [hidden, _] = scope.sizes("w1.weight", [0, x.width])?;
     let gate = blocks::linear(b, scope, "w1", x, hidden)?;
     let up = blocks::linear(b, scope, "w2", x, hidden)?;
     let h = b.activate(gate, Some(up), Function::Silu);

@@ -135,10 +135,7 @@ impl Recipe {
     /// # Errors
     /// When a weight is missing or of another shape.
     pub fn record(&self, weights: &Scope<'_>) -> Result<Program> {
-        let Some(&[vocab, d]) = weights.shape(&self.embedding) else {
-            weights.tensor(&self.embedding, &[0, 0])?;
-            return Err(bad(format!("'{}' is no matrix", self.embedding)));
-        };
+        let [vocab, d] = weights.sizes(&self.embedding, [0, 0])?;
         let embedding = weights.matrix(&self.embedding, vocab, d)?;
         for name in weights.names() {
             if let (true, Some(shape)) = (self.ignores(name), weights.shape(name)) {

@@ -252,10 +252,10 @@ impl<'f> File<'f> {
         let q = self.linear(b, x, layer.get(Role::Query)?)?;
         let k = self.linear(b, x, layer.get(Role::Key)?)?;
         let v = self.linear(b, x, layer.get(Role::Value)?)?;
-        let heads = blocks::heads(q.width / head_dim, k.width / head_dim, head_dim)?;
-        if (q.width, k.width) != (heads.n_heads * head_dim, v.width) {
+        let heads = blocks::heads_within(q.width, k.width, head_dim)?;
+        if k.width != v.width {
             return Err(bad(format!(
-                "layer {}'s heads are of several widths",
+                "layer {}'s keys and values are of several widths",
                 layer.number
             )));
         }

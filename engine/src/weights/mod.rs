@@ -281,6 +281,25 @@ impl<'w> Scope<'w> {
         Some(&tensor.shape)
     }
 
+    /// The shape of a tensor of `N` dimensions. Where the file holds no such tensor it is `otherwise`, what config.json
+    /// says or zeros, and whoever then takes it fails with its name.
+    ///
+    /// # Errors
+    /// [`Error::WeightShape`] when it has another number of dimensions, or an empty one.
+    pub fn sizes<const N: usize>(&self, name: &str, otherwise: [usize; N]) -> Result<[usize; N]> {
+        let Some(shape) = self.shape(name) else {
+            return Ok(otherwise);
+        };
+        match <[usize; N]>::try_from(shape) {
+            Ok(sizes) if !sizes.contains(&0) => Ok(sizes),
+            _ => Err(Error::WeightShape {
+                name: self.name(name),
+                expected: otherwise.to_vec(),
+                got: shape.to_vec(),
+            }),
+        }
+    }
+
     /// The names below this scope, without its prefix, in order.
     pub fn names(&self) -> impl Iterator<Item = &'w str> {
         let prefix = self.prefix.clone();

@@ -134,6 +134,7 @@ impl Chat {
             backend: self.settings.backend,
             context: self.settings.context,
             precision: self.settings.precision,
+            threads: self.launch.threads,
         }));
         commands
     }

@@ -167,7 +167,7 @@ fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
     let model = model::Model::default_one()?.cached();
     let prompt = sh::read(PROMPT)?;
     let n = NEW_TOKENS.to_string();
-    let ours = || {
+    let ours = |threads: usize| {
         let greedy = [
             "--temperature",
             "0",
@@ -177,6 +177,7 @@ fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
             &n,
         ];
         let mut run = thimble(&["run", "--raw", "--backend", "cpu"]);
+        run.args(["--threads", &threads.to_string()]);
         run.args(greedy).arg("--prompt").arg(prompt.trim());
         let (text, notes) = sh::both(run.arg(&model))?;
         Answer::from_terminal(&text, &notes)
@@ -192,7 +193,7 @@ fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
             for threads in THREADS {
                 pairs.push(Pair {
                     threads,
-                    thimble: ours()?,
+                    thimble: ours(threads)?,
                     peer: theirs(threads)?,
                 });
             }

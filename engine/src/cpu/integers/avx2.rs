@@ -1,12 +1,12 @@
 //! x86's 256-bit SIMD: `vpmaddwd` multiplies sixteen words and adds them in pairs.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, Integers, Packed, Simd};
-use crate::formats::GROUP;
+use super::{Group, HALVES, Halves, Held, Integers, Packed, Simd};
+use crate::formats::{Format, GROUP};
 use core::arch::x86_64::*;
 use std::ops::Range;
 
-/// [`Integers::multiply`] on a machine with AVX2 and FMA.
+/// [`Integers::multiply`] on a machine with AVX2, FMA and F16C.
 pub fn multiply(
     x: &mut Integers,
     w: &Packed,
@@ -14,7 +14,7 @@ pub fn multiply(
     places: &[(usize, usize)],
     y: &mut [f32],
 ) {
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn with_avx2(
         x: &mut Integers,
         w: &Packed,
@@ -24,11 +24,21 @@ pub fn multiply(
     ) {
         super::multiply::<Avx2>(x, w, rows, places, y);
     }
-    // SAFETY: `Level::detect` found both.
+    // SAFETY: `Level::detect` found them.
     unsafe { with_avx2(x, w, rows, places, y) }
 }
 
-/// Its methods run only within [`multiply`], and are inlined there: that is what makes each `unsafe` below sound.
+/// [`Integers::hold`] on such a machine.
+pub fn hold(held: &mut Held, format: Format, x: &[f32], cols: usize) {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn with_avx2(held: &mut Held, format: Format, x: &[f32], cols: usize) {
+        held.fill::<Avx2>(format, x, cols);
+    }
+    // SAFETY: `Level::detect` found them.
+    unsafe { with_avx2(held, format, x, cols) }
+}
+
+/// Its methods run only within [`multiply`] and [`hold`], and are inlined there: that is what makes each `unsafe` below sound.
 struct Avx2;
 
 /// Words `16 · i ..` of a group.
@@ -60,6 +70,7 @@ fn dot2(first: __m256i, second: __m256i, x: &Group) -> __m256i {
 impl Simd for Avx2 {
     type Sums = __m256i;
     type Total = __m256;
+    type Scales = __m256;
 
     #[inline(always)]
     fn zero() -> __m256 {
@@ -131,9 +142,47 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn sum(total: __m256) -> f32 {
-        let mut lanes = [0.0; 8];
-        // SAFETY: eight floats are the 32 bytes that are written, at any alignment.
-        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), total) };
-        lanes.iter().sum()
+        Self::lanes(total).iter().sum()
+    }
+
+    #[inline(always)]
+    fn add_by<const LANE: usize>(total: __m256, sums: __m256i, scales: __m256) -> __m256 {
+        // SAFETY: see `Avx2`.
+        unsafe {
+            let scale = _mm256_permutevar8x32_ps(scales, _mm256_set1_epi32(LANE as i32));
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), scale, total)
+        }
+    }
+
+    #[inline(always)]
+    fn scales(halves: &Halves, x: &[f32; HALVES]) -> __m256 {
+        // SAFETY: see `Avx2`; eight floats are the 32 bytes that are read, at any alignment.
+        unsafe {
+            let halves = _mm256_cvtph_ps(sixteen(halves, 0));
+            _mm256_mul_ps(halves, _mm256_loadu_ps(x.as_ptr()))
+        }
+    }
+
+    #[inline(always)]
+    fn both(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see `Avx2`.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn lanes(scales: __m256) -> [f32; HALVES] {
+        let mut lanes = [0.0; HALVES];
+        // SAFETY: see `Avx2`; eight floats are the 32 bytes that are written, at any alignment.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), scales) };
+        lanes
+    }
+
+    #[inline(always)]
+    fn fetch_ahead(bytes: &[u8; 64]) {
+        /// Bytes: enough to hide main memory's delay, by trial.
+        const DISTANCE: usize = 2048;
+        let ahead = bytes.as_ptr().wrapping_add(DISTANCE);
+        // SAFETY: a hint, which reads nothing; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
     }
 }

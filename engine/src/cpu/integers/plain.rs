@@ -1,7 +1,7 @@
 //! Loops, as the compiler likes them: eight sums beside one another.
 
-use super::{Group, Simd};
-use crate::formats::GROUP;
+use super::{Group, HALVES, Halves, Simd};
+use crate::formats::{GROUP, widen};
 
 /// Any machine.
 pub struct Plain;
@@ -21,6 +21,7 @@ fn dot(w: impl Fn(usize) -> i32, x: &Group) -> [i32; LANES] {
 impl Simd for Plain {
     type Sums = [i32; LANES];
     type Total = [f32; LANES];
+    type Scales = [f32; HALVES];
 
     fn zero() -> Self::Total {
         [0.0; LANES]
@@ -54,5 +55,25 @@ impl Simd for Plain {
 
     fn sum(total: Self::Total) -> f32 {
         total.iter().sum()
+    }
+
+    fn add_by<const LANE: usize>(
+        total: Self::Total,
+        sums: Self::Sums,
+        scales: Self::Scales,
+    ) -> Self::Total {
+        Self::add(total, sums, scales[LANE])
+    }
+
+    fn scales(halves: &Halves, x: &[f32; HALVES]) -> Self::Scales {
+        std::array::from_fn(|i| widen([halves[2 * i], halves[2 * i + 1]]) * x[i])
+    }
+
+    fn both(a: Self::Scales, b: Self::Scales) -> Self::Scales {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    fn lanes(scales: Self::Scales) -> [f32; HALVES] {
+        scales
     }
 }

@@ -1,7 +1,7 @@
 //! WebAssembly's 128-bit SIMD: `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs.
 #![expect(unsafe_code, reason = "vectors are loaded through pointers")]
 
-use super::{Group, Simd};
+use super::{Group, HALVES, Halves, Simd};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
 
@@ -29,9 +29,43 @@ fn dot4(w: [v128; 4], x: &Group) -> v128 {
     i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
 }
 
+/// Signed bytes as words.
+#[inline(always)]
+fn widened(first: v128, second: v128) -> [v128; 4] {
+    [
+        i16x8_extend_low_i8x16(first),
+        i16x8_extend_high_i8x16(first),
+        i16x8_extend_low_i8x16(second),
+        i16x8_extend_high_i8x16(second),
+    ]
+}
+
+/// Finite f16 numbers in the lower halves of their lanes.
+#[inline(always)]
+fn floats(halves: v128) -> v128 {
+    let sign = u32x4_shl(v128_and(halves, u32x4_splat(0x8000)), 16);
+    // As `formats::widen`.
+    let size = u32x4_shl(v128_and(halves, u32x4_splat(0x7FFF)), 13);
+    let bias = f32::from_bits((127 + 112) << 23);
+    v128_or(f32x4_mul(size, f32x4_splat(bias)), sign)
+}
+
 impl Simd for Simd128 {
     type Sums = v128;
     type Total = v128;
+    type Scales = [v128; 2];
+    /// Of eight words with four nibbles each, first all lowest ones: shifts by words and a mask part them, where
+    /// bytes would have to be widened.
+    const NIBBLES: [usize; GROUP] = {
+        let mut order = [0; GROUP];
+        let mut i = 0;
+        while i < GROUP {
+            let (nibble, word) = (i / 8, i % 8);
+            order[i] = 2 * word + nibble / 2 + nibble % 2 * (GROUP / 2);
+            i += 1;
+        }
+        order
+    };
 
     #[inline(always)]
     fn zero() -> v128 {
@@ -40,13 +74,12 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> v128 {
-        let q = sixteen(q, 0);
-        let (low, high) = (v128_and(q, u8x16_splat(15)), u8x16_shr(q, 4));
+        let (q, lowest) = (sixteen(q, 0), u16x8_splat(15));
         let w = [
-            u16x8_extend_low_u8x16(low),
-            u16x8_extend_high_u8x16(low),
-            u16x8_extend_low_u8x16(high),
-            u16x8_extend_high_u8x16(high),
+            v128_and(q, lowest),
+            v128_and(u16x8_shr(q, 4), lowest),
+            v128_and(u16x8_shr(q, 8), lowest),
+            u16x8_shr(q, 12),
         ];
         dot4(w, x)
     }
@@ -54,24 +87,55 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn bytes(q: &[u8; GROUP], x: &Group) -> v128 {
         let (first, second) = (sixteen(q, 0), sixteen(q, 1));
-        let w = [
-            i16x8_extend_low_i8x16(first),
-            i16x8_extend_high_i8x16(first),
-            i16x8_extend_low_i8x16(second),
-            i16x8_extend_high_i8x16(second),
-        ];
-        dot4(w, x)
+        dot4(widened(first, second), x)
     }
 
     #[inline(always)]
     fn signs(q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        let bits = i16x8(1, 2, 4, 8, 16, 32, 64, 128);
-        // -1 where the bit is not set, otherwise 1.
-        let signs = |byte: u8| {
-            let unset = i16x8_eq(v128_and(i16x8_splat(i16::from(byte)), bits), i16x8_splat(0));
-            v128_or(unset, i16x8_splat(1))
+        let bytes = u32x4_splat(u32::from_le_bytes(*q));
+        let bits = u8x16(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+        // A byte for each bit: 1 where it is set, otherwise -1.
+        let signs = |spread: v128| {
+            let unset = u8x16_eq(v128_and(spread, bits), u8x16_splat(0));
+            v128_or(unset, u8x16_splat(1))
         };
-        dot4(q.map(signs), x)
+        let first = signs(u8x16_shuffle::<
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+        >(bytes, bytes));
+        let second = signs(u8x16_shuffle::<
+            2,
+            2,
+            2,
+            2,
+            2,
+            2,
+            2,
+            2,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+            3,
+        >(bytes, bytes));
+        dot4(widened(first, second), x)
     }
 
     #[inline(always)]
@@ -93,5 +157,46 @@ impl Simd for Simd128 {
             + f32x4_extract_lane::<1>(total)
             + f32x4_extract_lane::<2>(total)
             + f32x4_extract_lane::<3>(total)
+    }
+
+    #[inline(always)]
+    fn add_by<const LANE: usize>(total: v128, sums: v128, scales: [v128; 2]) -> v128 {
+        let four = scales[LANE / 4];
+        let scale = match LANE % 4 {
+            0 => i32x4_shuffle::<0, 0, 0, 0>(four, four),
+            1 => i32x4_shuffle::<1, 1, 1, 1>(four, four),
+            2 => i32x4_shuffle::<2, 2, 2, 2>(four, four),
+            _ => i32x4_shuffle::<3, 3, 3, 3>(four, four),
+        };
+        f32x4_add(total, f32x4_mul(f32x4_convert_i32x4(sums), scale))
+    }
+
+    #[inline(always)]
+    fn scales(halves: &Halves, x: &[f32; HALVES]) -> [v128; 2] {
+        let halves = sixteen(halves, 0);
+        let (first, second) = (x.as_ptr(), x[HALVES / 2..].as_ptr());
+        // SAFETY: four floats each are the sixteen bytes that are read, at any alignment.
+        let (first, second) = unsafe { (v128_load(first.cast()), v128_load(second.cast())) };
+        [
+            f32x4_mul(floats(u32x4_extend_low_u16x8(halves)), first),
+            f32x4_mul(floats(u32x4_extend_high_u16x8(halves)), second),
+        ]
+    }
+
+    #[inline(always)]
+    fn both(a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+        [f32x4_add(a[0], b[0]), f32x4_add(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn lanes(scales: [v128; 2]) -> [f32; HALVES] {
+        let mut lanes = [0.0; HALVES];
+        let (first, second) = lanes.split_at_mut(HALVES / 2);
+        // SAFETY: four floats each are the sixteen bytes that are written, at any alignment.
+        unsafe {
+            v128_store(first.as_mut_ptr().cast(), scales[0]);
+            v128_store(second.as_mut_ptr().cast(), scales[1]);
+        }
+        lanes
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Worker, flow, memory_bytes, send};
 use engine::profile::{self, Recommended, SIDECAR};
-use engine::{BackendChoice, Engine, LoadOptions, Precision, Source, checkpoint};
+use engine::{BackendChoice, CpuOptions, Crew, Engine, LoadOptions, Precision, Source, checkpoint};
 use std::cell::Cell;
 use web::protocol::{self, Event, Info, JobId, ModelRef, Phase, Place, Preferences};
 use web::storage::{self, Failure, Report};
@@ -22,6 +22,10 @@ impl Worker {
             Ok(_) if self.is_stopped(id) => Event::Stopped { id },
             Ok(engine) => {
                 let info = info(&engine);
+                if info.dispatches_per_token.is_some() {
+                    // The GPU runs it.
+                    self.crew.dismiss();
+                }
                 *self.engine.borrow_mut() = Some(engine);
                 Event::Ready { id, info }
             }
@@ -141,6 +145,7 @@ pub fn options(
     backend: protocol::BackendChoice,
     context: u32,
     precision: protocol::Precision,
+    crew: Option<Crew>,
 ) -> LoadOptions {
     LoadOptions {
         backend: choice(backend),
@@ -151,7 +156,10 @@ pub fn options(
             protocol::Precision::Q8 => Precision::Q8,
             protocol::Precision::Q4 => Precision::Q4,
         },
-        ..LoadOptions::default()
+        cpu: CpuOptions {
+            crew,
+            ..CpuOptions::default()
+        },
     }
 }
 

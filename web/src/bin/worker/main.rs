@@ -1,6 +1,7 @@
 //! The worker: owns the engine, does one job after the other, and hears "stop" in between.
-//! `load` gets models, `generate` answers, `measure` times them.
+//! `load` gets models, `generate` answers, `measure` times them, `crew` has other workers help.
 
+mod crew;
 mod generate;
 mod load;
 mod measure;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use web::protocol::{BUILD, Event, JobId, Request};
+use web::protocol::{BUILD, BackendChoice, Event, JobId, Request};
 use web::storage;
 use web_sys::{
     AbortController, DedicatedWorkerGlobalScope, File, MessageEvent, PromiseRejectionEvent,
@@ -26,6 +27,9 @@ fn main() {
         let text = info.payload_as_str().unwrap_or("for an unknown reason");
         crash(text.to_owned());
     }));
+    if crew::is_member() {
+        return crew::join();
+    }
     let worker = Rc::new(Worker::default());
     let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
         receive(&worker, &message)
@@ -57,6 +61,7 @@ struct Worker {
     busy: Cell<bool>,
     /// Jobs up to this one are to stop.
     stopped: Cell<JobId>,
+    crew: crew::Roster,
     /// Ends the fetch of the current job.
     abort: RefCell<Option<AbortController>>,
 }
@@ -131,10 +136,16 @@ impl Worker {
                 backend,
                 context,
                 precision,
+                threads,
             } => {
                 // The old model's memory is for the new one.
                 *self.engine.borrow_mut() = None;
-                let options = load::options(backend, context, precision);
+                let crew = match backend {
+                    // Its workers would only take memory from the GPU's process.
+                    BackendChoice::Gpu => None,
+                    _ => self.crew.ready(threads).await,
+                };
+                let options = load::options(backend, context, precision, crew);
                 send(&self.load(id, &model, files, &options).await);
             }
             Request::Generate {

@@ -1,0 +1,182 @@
+//! What a thread other than the first does.
+
+use super::{Desk, Share, desk};
+use crate::{
+    cpu::{Arithmetic, Packed, linear::Products},
+    formats::{Format, Rows, WeightInfo},
+};
+
+/// What a team is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Nothing any more.
+    Leave,
+    /// Forget all weights; `arithmetic`.
+    Clear,
+    /// Make room for the next weight, by its index: `format, rows, cols`; without rows where it is not shared.
+    Room,
+    /// `weight, member, row, n_rows`: bytes of quants and scales lie in `x`.
+    Upload,
+    /// `weight, row, row, n_places, n_numbers`: rows of a weight times rows of `x`, which is new if it has numbers.
+    Multiply,
+    /// `weight, member, row`: one row as floats.
+    Row,
+}
+
+impl Task {
+    const ALL: [Task; 6] = [
+        Task::Leave,
+        Task::Clear,
+        Task::Room,
+        Task::Upload,
+        Task::Multiply,
+        Task::Row,
+    ];
+
+    fn of(kind: u32) -> Self {
+        Self::ALL[kind as usize]
+    }
+}
+
+const FORMATS: [Format; 7] = [
+    Format::F32,
+    Format::F16,
+    Format::Bf16,
+    Format::Q8,
+    Format::Q4,
+    Format::I4,
+    Format::B1,
+];
+const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::Floats, Arithmetic::Integers];
+
+/// A format's number on the desk.
+pub fn format_code(format: Format) -> usize {
+    FORMATS
+        .iter()
+        .position(|f| *f == format)
+        .expect("all formats are there")
+}
+
+/// An arithmetic's.
+pub fn arithmetic_code(arithmetic: Arithmetic) -> usize {
+    ARITHMETICS
+        .iter()
+        .position(|a| *a == arithmetic)
+        .expect("both are there")
+}
+
+/// Does what is asked at the desk, until it is told to leave. `member` is this thread's number, from 1 on.
+pub fn serve(desk: &Desk, member: usize, n_members: usize) {
+    let mut member = Member {
+        desk,
+        share: Share { member, n_members },
+        weights: Vec::new(),
+        products: Products::new(Arithmetic::default()),
+        x: Vec::new(),
+        y: Vec::new(),
+        places: Vec::new(),
+    };
+    let mut last = 0;
+    loop {
+        let (number, kind) = desk.next(last);
+        last = number;
+        let task = Task::of(kind);
+        let is_well = member.work(task);
+        desk.done(is_well);
+        if task == Task::Leave {
+            return;
+        }
+    }
+}
+
+struct Member<'d> {
+    desk: &'d Desk,
+    share: Share,
+    /// This member's rows; none of those that are not shared.
+    weights: Vec<Packed>,
+    products: Products,
+    x: Vec<f32>,
+    y: Vec<f32>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Member<'_> {
+    /// False where memory does not suffice.
+    fn work(&mut self, task: Task) -> bool {
+        match task {
+            Task::Leave => {}
+            Task::Clear => {
+                let [arithmetic] = self.desk.arguments();
+                self.weights.clear();
+                self.products = Products::new(ARITHMETICS[arithmetic]);
+            }
+            Task::Room => {
+                let [format, rows, cols] = self.desk.arguments();
+                let info = WeightInfo {
+                    name: String::new(),
+                    format: FORMATS[format],
+                    rows: self.share.before(rows),
+                    cols,
+                };
+                let Ok(weight) = Packed::new(&info) else {
+                    return false;
+                };
+                self.weights.push(weight);
+            }
+            Task::Upload => {
+                let [weight, member, row0, n_rows] = self.desk.arguments();
+                if member == self.share.member {
+                    self.upload(weight, row0, n_rows);
+                }
+            }
+            Task::Multiply => self.multiply(),
+            Task::Row => {
+                let [weight, member, row] = self.desk.arguments();
+                if member == self.share.member {
+                    let w = &self.weights[weight];
+                    self.y.resize(w.cols, 0.0);
+                    w.format.unpack(w.row(row), &mut self.y);
+                    self.desk.write(desk::X, &self.y);
+                }
+            }
+        }
+        true
+    }
+
+    fn upload(&mut self, weight: usize, row0: usize, n_rows: usize) {
+        let w = &mut self.weights[weight];
+        let n_quants = n_rows * w.format.row_quants_bytes(w.cols);
+        let n_scales = n_rows * w.format.row_scales_bytes(w.cols);
+        let mut quants = vec![0; (n_quants + n_scales).next_multiple_of(4)];
+        self.desk.read_bytes(desk::X, &mut quants);
+        quants.truncate(n_quants + n_scales);
+        let scales = quants.split_off(n_quants);
+        w.write(&Rows {
+            row0,
+            n_rows,
+            quants,
+            scales,
+        });
+    }
+
+    fn multiply(&mut self) {
+        let [weight, start, end, n_places, n_numbers] = self.desk.arguments();
+        let w = &self.weights[weight];
+        if n_numbers > 0 {
+            self.x.resize(n_numbers, 0.0);
+            self.desk.read(desk::X, &mut self.x);
+            self.products.hold(&self.x, w);
+        }
+        let rows = self.share.of(start..end);
+        let n_rows = rows.len();
+        self.places.clear();
+        let places = self.desk.places(n_places).enumerate();
+        self.places
+            .extend(places.map(|(i, from)| (from, i * n_rows)));
+        self.y.resize(n_places * n_rows, 0.0);
+        self.products
+            .multiply(w, rows, &self.x, &self.places, &mut self.y);
+        let area = desk::of_member(self.share.member, self.share.n_members);
+        self.desk.write(area, &self.y);
+    }
+}
