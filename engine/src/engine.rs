@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result,
+    bench::Shape,
     calibrate::{self, Found},
     checkpoint::Checkpoint,
     cpu::CpuOptions,
@@ -28,6 +29,8 @@ pub struct Engine {
     template: Option<ChatTemplate>,
     manners: Manners,
     info: Info,
+    device: Device,
+    shape: Shape,
 }
 
 /// Which backend to run on.
@@ -181,6 +184,7 @@ impl Engine {
         let recording = loader.record(&settings)?;
         let backend = loader.load(&recording, context).await?;
         let device = loader.device;
+        let weights = recording.jobs.iter().map(|job| job.info.clone()).collect();
         let info = Info {
             name: checkpoint.name.clone(),
             architecture: checkpoint.arch.model_types[0].into(),
@@ -190,7 +194,7 @@ impl Engine {
             max_context,
             found,
             backend: device.describe(),
-            backend_reason: device.reason,
+            backend_reason: device.reason.clone(),
             has_template: checkpoint.template.is_some(),
             recommended: checkpoint.manners.sampling,
             dispatches_per_token: backend.dispatches_per_token(),
@@ -202,6 +206,11 @@ impl Engine {
             template: checkpoint.template,
             manners: checkpoint.manners,
             info,
+            device,
+            shape: Shape {
+                program: recording.program,
+                weights,
+            },
         })
     }
 
@@ -218,6 +227,14 @@ impl Engine {
     /// The session, for figures and tests.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The tokens of a prompt, as the model wants them.

@@ -10,9 +10,11 @@
 //! - [`cpu`] interprets a program, [`gpu`] compiles it once and replays it; [`backend`] is either;
 //! - [`text`] turns messages into tokens and tokens into text;
 //! - [`session`] keeps what is in the cache and runs the decode loop;
-//! - [`Engine`] is all of this behind one door.
+//! - [`Engine`] is all of this behind one door;
+//! - [`bench`] says how fast it is.
 
 pub mod backend;
+pub mod bench;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod cpu;

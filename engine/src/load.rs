@@ -9,6 +9,7 @@ use crate::{
     engine::BackendChoice,
     formats::WeightInfo,
     gpu::{Gpu, GpuBackend, GpuOptions},
+    program::Program,
     session::Session,
     weights::{
         loader,
@@ -77,7 +78,11 @@ impl Loader<'_> {
         context: usize,
         reading: Option<usize>,
     ) -> Result<Backend> {
-        let mut backend = self.device.backend(recording, context).await?;
+        let Recording { program, jobs } = recording;
+        let weights: Vec<WeightInfo> = jobs.iter().map(|job| job.info.clone()).collect();
+        let options = GpuOptions::default();
+        let device = &self.device;
+        let mut backend = device.backend(program, &weights, context, options).await?;
         let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
         let mut on_progress = |progress: loader::Progress| {
             (self.on_progress)(Progress {
@@ -86,7 +91,7 @@ impl Loader<'_> {
                 reading,
             })
         };
-        let (sources, jobs) = (&self.checkpoint.sources, &recording.jobs);
+        let sources = &self.checkpoint.sources;
         loader::load(sources, jobs, &mut upload, &mut on_progress).await?;
         backend.settle().await?;
         Ok(backend)
@@ -123,20 +128,45 @@ impl Device {
         Ok(Self { gpu, cpu, reason })
     }
 
-    async fn backend(&self, recording: &Recording, context: usize) -> Result<Backend> {
-        let weights: Vec<WeightInfo> = recording.jobs.iter().map(|job| job.info.clone()).collect();
-        let program = &recording.program;
+    /// A backend for a program; `options` are for a GPU. The weights' bytes are yet to come.
+    ///
+    /// # Errors
+    /// As [`CpuBackend::new`] and [`GpuBackend::new`].
+    pub async fn backend(
+        &self,
+        program: &Program,
+        weights: &[WeightInfo],
+        context: usize,
+        options: GpuOptions,
+    ) -> Result<Backend> {
         Ok(match &self.gpu {
             None => Backend::Cpu(Box::new(CpuBackend::new(
                 program,
-                &weights,
+                weights,
                 context,
                 self.cpu.clone(),
             )?)),
             Some(gpu) => Backend::Gpu(Box::new(
-                GpuBackend::new(gpu, program, &weights, context, GpuOptions::default()).await?,
+                GpuBackend::new(gpu, program, weights, context, options).await?,
             )),
         })
+    }
+
+    /// The same, without other threads: those serve the model that is loaded, and no second backend beside it.
+    pub fn alone(&self) -> Self {
+        Self {
+            gpu: self.gpu.clone(),
+            cpu: CpuOptions {
+                crew: None,
+                ..self.cpu.clone()
+            },
+            reason: None,
+        }
+    }
+
+    /// The GPU, where that is what was chosen.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.gpu.as_ref()
     }
 
     /// For the status line: `WebGPU · <adapter>` or `CPU`.

@@ -7,6 +7,7 @@ mod common;
 use common::cases::Case;
 use common::{Llama, Model, Random, TINY, cases, uploads};
 use engine::cpu::{Arithmetic, CpuBackend, CpuOptions};
+use engine::gpu::stream::Stream;
 use engine::gpu::{Gpu, GpuBackend, GpuOptions, MAX_IN_FLIGHT};
 use engine::op::Op;
 use engine::sampler::{Sampling, sample};
@@ -180,6 +181,20 @@ fn store_copies() {
             .chain(&rows[8 * 13..])
             .all(|&v| v == SENTINEL)
     );
+}
+
+/// Every word is read, once.
+#[test]
+fn streams_agree() {
+    let gpu = gpu();
+    for n_words in [4, 1028, 16_384, 16_388, 300_000] {
+        let mut random = Random(n_words as u32);
+        let words: Vec<u32> = (0..n_words).map(|_| random.next()).collect();
+        let stream = block_on(Stream::new(&gpu, n_words, |i| words[i])).unwrap();
+        block_on(stream.read(2)).unwrap();
+        let sum = block_on(stream.sum()).unwrap();
+        assert_eq!(sum, engine::cpu::stream::sum(&words), "{n_words} words");
+    }
 }
 
 fn prompt(n: usize, vocab: usize) -> Vec<u32> {

@@ -9,6 +9,7 @@ use engine::formats::Format;
 use engine::gpu::call::Call;
 use engine::gpu::plan::{Plan, Target};
 use engine::gpu::shaders::{FILES, source};
+use engine::gpu::stream;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 const TARGET: Target = Target {
@@ -81,6 +82,7 @@ fn all_calls() -> BTreeMap<String, Call> {
     models
         .iter()
         .flat_map(each)
+        .chain([stream::call(1 << 20)])
         .map(|call| (call.kernel.key(), call))
         .collect()
 }

@@ -23,22 +23,20 @@ const BASE = [
   '--disable-sync',
 ];
 
-// A software adapter on every machine, with or without a GPU, so that results are the same.
-const WEBGPU = [
-  '--enable-unsafe-webgpu',
-  '--use-webgpu-adapter=swiftshader',
-  '--enable-features=Vulkan',
-];
+const WEBGPU = ['--enable-unsafe-webgpu', '--enable-features=Vulkan'];
+// On every machine, with or without a GPU, so that results are the same.
+const SOFTWARE = '--use-webgpu-adapter=swiftshader';
 
 /**
- * Starts Chromium without a window. Without `webgpu` the page finds no adapter. `args` are more
- * command-line switches. The caller closes the browser.
+ * Starts Chromium without a window. Without `webgpu` the page finds no adapter; with `adapter: 'any'` it finds the
+ * machine's own, where there is one. `args` are more command-line switches. The caller closes the browser.
  */
-export function launch({ webgpu = true, args = [] } = {}) {
+export function launch({ webgpu = true, adapter = 'software', args = [] } = {}) {
+  const gpu = adapter === 'software' ? [...WEBGPU, SOFTWARE] : WEBGPU;
   return chromium.launch({
     executablePath: executable(),
     headless: true,
-    args: [...BASE, ...(webgpu ? WEBGPU : ['--disable-features=WebGPU']), ...args],
+    args: [...BASE, ...(webgpu ? gpu : ['--disable-features=WebGPU']), ...args],
   });
 }
 

@@ -73,8 +73,11 @@ export class Thimble {
     this.ready = page.getByTestId('backend');
   }
 
-  /** Opens the page in a tab of its own with empty storage. `settings` are laid over the defaults. */
-  static async open(browser, url, { settings, width = 1024, height = 768 } = {}) {
+  /**
+   * Opens the page in a tab of its own with empty storage. `settings` are laid over the defaults; `script` runs
+   * before the page's own.
+   */
+  static async open(browser, url, { settings, script, width = 1024, height = 768 } = {}) {
     const context = await browser.newContext({ viewport: { width, height } });
     // A busy machine takes its time; a test that waits in vain still ends.
     context.setDefaultTimeout(120_000);
@@ -83,6 +86,7 @@ export class Thimble {
       await page.addInitScript((json) => localStorage.getItem('thimble.settings') ?? localStorage.setItem('thimble.settings', json), JSON.stringify(settings));
     }
     await page.addInitScript(watchTheThread);
+    if (script) await page.addInitScript(script);
     const thimble = new Thimble(page);
     await page.goto(url);
     await thimble.question.waitFor();
@@ -149,6 +153,15 @@ export class Thimble {
   async stop() {
     await this.stopButton.click();
     await this.send.waitFor();
+  }
+
+  /** Measures the model's speed, on a page with `?bench`; resolves to the figures. */
+  async measure(timeout = 300_000) {
+    await this.page.getByRole('button', { name: 'Run' }).click();
+    const report = this.page.getByTestId('bench-report');
+    await report.or(this.banner).first().waitFor({ timeout });
+    if (await this.banner.isVisible()) assert.fail(await this.banner.innerText());
+    return JSON.parse(await report.getAttribute('data-report'));
   }
 
   async newChat() {

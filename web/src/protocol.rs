@@ -46,6 +46,11 @@ pub enum Request {
         /// At most this many tokens.
         max_tokens: u32,
     },
+    /// Measure how fast the model is.
+    Measure {
+        /// The job's number.
+        id: JobId,
+    },
     /// Give up every job up to this one, finished or not; what was generated or downloaded stays.
     Stop {
         /// The last job to stop.
@@ -360,7 +365,25 @@ pub enum Event {
         /// Its figures.
         stats: Stats,
     },
-    /// A load was given up, as asked.
+    /// Measuring goes on.
+    Measuring {
+        /// The job.
+        id: JobId,
+        /// What is being measured.
+        step: String,
+        /// Steps that are over.
+        done: u32,
+        /// Steps in all.
+        total: u32,
+    },
+    /// The model's speed is known.
+    Measured {
+        /// The job.
+        id: JobId,
+        /// What came of it.
+        report: Report,
+    },
+    /// A load or a measurement was given up, as asked.
     Stopped {
         /// The job.
         id: JobId,
@@ -479,6 +502,28 @@ impl Stats {
         (self.n_generated > 1 && self.decode_ms > 0.0)
             .then(|| f64::from(self.n_generated) * 1e3 / self.decode_ms)
     }
+}
+
+/// What measuring found; the engine's `bench::Report` as the page shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The model and the machine, whole prompts and answers, single ops.
+    pub tables: Vec<Table>,
+    /// What was not measured, and why.
+    pub left_out: Vec<String>,
+    /// All of it as text, to pass on.
+    pub text: String,
+    /// All of it as JSON, for programs.
+    pub json: String,
+}
+
+/// Rows of text under titles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Titles of the columns.
+    pub columns: Vec<String>,
+    /// As many cells each.
+    pub rows: Vec<Vec<String>>,
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// What the address asks for: `?backend=cpu|gpu&threads=N&model=ID-or-URL-or-owner/name&autoload&hub=URL`.
+/// What the address asks for: `?backend=cpu|gpu&threads=N&model=ID-or-URL-or-owner/name&autoload&bench&hub=URL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Overrides the settings for this visit.
@@ -76,6 +76,8 @@ pub struct Launch {
     pub model: Option<String>,
     /// Load without being asked.
     pub autoload: bool,
+    /// Offer to measure the model.
+    pub bench: bool,
     /// Address of the hub, without a slash at its end.
     pub site: String,
     /// Threads of the CPU backend, where they are not for the device to say.
@@ -88,6 +90,7 @@ impl Default for Launch {
             backend: None,
             model: None,
             autoload: false,
+            bench: false,
             site: hub::SITE.to_owned(),
             threads: None,
         }
@@ -104,6 +107,7 @@ impl Launch {
             ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
             ("threads", value) => self.threads = value.parse().ok().filter(|n| *n > 0),
             ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
+            ("bench", value) => self.bench = !matches!(value, "0" | "false"),
             ("hub", value) if value.starts_with("https://") || value.starts_with("http://") => {
                 self.site = value.trim_end_matches('/').to_owned();
             }
@@ -150,17 +154,18 @@ mod tests {
     }
 
     #[test]
-    fn the_address_sets_backend_model_and_autoload() {
+    fn the_address_sets_backend_model_and_more() {
         let launch = Launch::default()
             .with("backend", "cpu")
             .with("model", "a/b.gguf")
             .with("autoload", "")
+            .with("bench", "")
             .with("hub", "https://hub.example/")
             .with("threads", "2")
             .with("utm", "x");
         assert_eq!(launch.backend, Some(BackendChoice::Cpu));
         assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
-        assert!(launch.autoload);
+        assert!(launch.autoload && launch.bench);
         assert_eq!(launch.threads, Some(2));
         assert_eq!(launch.clone().with("threads", "0").threads, None);
         assert_eq!(launch.site, "https://hub.example");

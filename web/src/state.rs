@@ -2,6 +2,7 @@
 //! what is to be done comes out. No DOM, no clock, no storage: tests run on any machine.
 
 mod answer;
+mod bench;
 mod load;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use crate::protocol::{
     Event, Info, JobId, ModelRef, Offer, Preferences, Reason, Request, Role, Sampling, Stats,
 };
 use crate::settings::{Launch, Settings};
+pub use bench::{Bench, Measuring};
 pub use load::Loading;
 
 /// The page's state.
@@ -29,6 +31,8 @@ pub struct Chat {
     pub banner: Option<Banner>,
     /// The status line's figures.
     pub figures: Figures,
+    /// Measuring the model.
+    pub bench: Bench,
     /// What the address asked for.
     launch: Launch,
     /// The model that was asked for last: what "again" means.
@@ -165,6 +169,10 @@ pub enum Action {
     Complain(String),
     /// Delete the stored models.
     Forget,
+    /// Measure the model.
+    Measure,
+    /// Give up measuring.
+    StopMeasuring,
 }
 
 /// What is to be done.
@@ -198,6 +206,7 @@ impl Chat {
             answer: None,
             banner: None,
             figures: Figures::default(),
+            bench: Bench::default(),
             launch,
             wanted: None,
             last_job: 0,
@@ -226,6 +235,8 @@ impl Chat {
             }
             Action::Complain(text) => self.complain(text),
             Action::Forget => vec![Command::Send(Request::Forget), self.ask_catalog()],
+            Action::Measure => self.measure(),
+            Action::StopMeasuring => self.stop_measuring(),
         }
     }
 
@@ -259,6 +270,9 @@ impl Chat {
                 if self.loading(id).is_some() {
                     self.model = Model::Absent;
                 }
+                if self.measuring(id).is_some() {
+                    self.bench.running = None;
+                }
             }
             Event::Reading { id, n_prompt } => {
                 if self.answering(id).is_some() {
@@ -272,6 +286,17 @@ impl Chat {
             }
             Event::Token { id, text } => self.token(id, &text, now_ms),
             Event::Done { id, reason, stats } => self.done(id, reason, stats),
+            Event::Measuring {
+                id,
+                step,
+                done,
+                total,
+            } => {
+                if let Some(running) = self.measuring(id) {
+                    (running.step, running.done, running.total) = (step, done, total);
+                }
+            }
+            Event::Measured { id, report } => self.measured(id, report),
             Event::Failed {
                 id,
                 message,
@@ -296,7 +321,10 @@ impl Chat {
             (Model::Absent, _) => Some("Load a model to start; your text stays here."),
             (Model::Loading(_), _) => Some("The model is loading; your text stays here."),
             (Model::Ready(_), Some(_)) => Some("An answer is being written."),
-            (Model::Ready(_), None) => None,
+            (Model::Ready(_), None) => {
+                let measuring = self.bench.running.is_some();
+                measuring.then_some("The model is being measured; your text stays here.")
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Each task installs what it needs first, so a fresh clone needs no other command. Files:
 //! `site` builds, serves and packs the page; `test` runs and counts every test; `model` fetches
-//! the default model, `synth` makes random ones; `setup` and `debian` install the tools; `sizes` measures the page;
+//! the default model, `synth` makes random ones; `bench` measures and compares; `setup` and `debian` install the tools; `sizes` measures the page;
 //! `count` reads test summaries; `sh` runs commands.
 
+mod bench;
 mod count;
 mod debian;
 mod model;
@@ -30,6 +31,9 @@ usage: cargo xtask <task>
   model              fetch the default model into models/cache/
   synth <family>     write a random checkpoint of a published model's size into models/cache/:
                      ssmoelm (12 MB), metis (1.8 GB), neo-3 (2.3 GB), mtlm1 (0.8 GB)
+  bench [--json F]   measure the default model natively and in Chromium, and print one table
+        --peer wllama|llama-cpp [--rounds N]
+                     compare with another engine instead, in turn
   sizes              print the raw, gzip and brotli size of each wasm and JavaScript file in dist/
   setup              install everything that the other tasks need
   help               print this
@@ -68,6 +72,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["dist"] => site::dist()?,
         ["model"] => model::fetch()?,
         ["synth", family] => synth::write(family)?,
+        ["bench", args @ ..] => bench::run(args)?,
         ["sizes"] => sizes::print()?,
         ["setup"] => setup::everything()?,
         [] | ["help" | "--help" | "-h"] => println!("{HELP}"),

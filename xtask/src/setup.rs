@@ -243,18 +243,7 @@ pub struct Node {
 impl Node {
     /// Installs what is missing.
     pub fn ready() -> Result<Self> {
-        let (bin, mut npm) = node_and_npm()?;
-        let lock = sh::read("web/e2e/package-lock.json")?;
-        let stamp = Path::new("web/e2e/node_modules/.thimble-lock");
-        if fs::read_to_string(stamp).is_ok_and(|installed| installed == lock) {
-            return Ok(Self { bin });
-        }
-        step("npm ci (wasm-opt, playwright-core)", || {
-            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-            sh::run(npm.current_dir("web/e2e"))?;
-            sh::write(stamp, &lock)
-        })?;
-        Ok(Self { bin })
+        npm_ci("web/e2e", "wasm-opt, playwright-core").map(|bin| Self { bin })
     }
 
     /// A run of Node.js.
@@ -263,6 +252,46 @@ impl Node {
         sh::prepend_path(&mut command, self.bin.as_slice())?;
         Ok(command)
     }
+}
+
+/// The packages of tools/bench: engines to compare with.
+pub fn bench_packages() -> Result {
+    npm_ci("tools/bench", "wllama").map(|_| ())
+}
+
+/// Installs the packages that a folder's lock names, unless they are there; the answer is as [`node_and_npm`]'s.
+fn npm_ci(folder: &str, what: &str) -> Result<Option<PathBuf>> {
+    let (bin, mut npm) = node_and_npm()?;
+    let folder = Path::new(folder);
+    let lock = sh::read(folder.join("package-lock.json"))?;
+    let stamp = folder.join("node_modules/.thimble-lock");
+    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
+        step(&format!("npm ci ({what})"), || {
+            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+            sh::run(npm.current_dir(folder))?;
+            sh::write(stamp, &lock)
+        })?;
+    }
+    Ok(bin)
+}
+
+/// A Python that has `package`, `NAME==VERSION`, which is imported as `module`: in a virtual environment of its own.
+pub fn venv(folder: &str, module: &str, package: &str) -> Result<PathBuf> {
+    let python = absolute(folder)?.join("bin/python");
+    let version = package.rsplit("==").next().unwrap_or_default();
+    let ask = format!("import {module}; print({module}.__version__)");
+    if sh::output(&mut cmd(&python, &["-c", &ask])).is_some_and(|found| found == version) {
+        return Ok(python);
+    }
+    step(&format!("{package}, which may be compiled"), || {
+        // Debian's Python brings the module, and its tools apart.
+        if sh::output(&mut cmd("python3", &["-c", "import ensurepip"])).is_none() {
+            debian::apt(&["python3-venv"], "Python 3 with venv")?;
+        }
+        sh::run(&mut cmd("python3", &["-m", "venv", folder]))?;
+        sh::run(&mut cmd(&python, &["-m", "pip", "install", package]))
+    })?;
+    Ok(python)
 }
 
 /// The folder of our own Node.js, if the system has none that is new enough, and npm.

@@ -56,6 +56,28 @@ pub fn output(command: &mut Command) -> Option<String> {
     out.status.success().then_some(text)
 }
 
+/// The standard output of a command that succeeds; its errors are shown as they come.
+pub fn stdout(command: &mut Command) -> Result<String> {
+    command.stderr(Stdio::inherit());
+    both(command).map(|(out, _)| out)
+}
+
+/// The standard output and the standard error of a command that succeeds.
+pub fn both(command: &mut Command) -> Result<(String, String)> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|e| cannot_start(command, &e))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    if output.status.success() {
+        return Ok((out, err));
+    }
+    Err(format!(
+        "`{}` ended with {}\n{err}",
+        line(command),
+        output.status
+    ))
+}
+
 /// Runs a command, shows its output as it comes, and returns whether it succeeded and all it wrote.
 pub fn run_and_read(command: &mut Command) -> Result<(bool, String)> {
     let mut child = command

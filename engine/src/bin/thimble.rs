@@ -1,5 +1,7 @@
 //! `thimble`: chat with a model in the terminal, continue a text, or look into a model file.
 
+#[path = "thimble/bench.rs"]
+mod bench;
 #[path = "thimble/download.rs"]
 mod download;
 #[path = "thimble/inspect.rs"]
@@ -40,6 +42,17 @@ enum Command {
         model: Model,
         /// A text file.
         text: PathBuf,
+    },
+    /// Measure how fast a model runs here: prompts, answers, single ops, and memory for comparison.
+    Bench {
+        #[command(flatten)]
+        model: Model,
+        /// Write the figures as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Seconds after which nothing new is begun.
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..))]
+        budget: u32,
     },
     /// Write a model's folder as one packed file, which opens like any other model.
     Pack {
@@ -259,6 +272,16 @@ fn main() -> ExitCode {
         }
         Command::Score { model, text } => {
             pollster::block_on(talk::score(&model.model, &model.options(), &text))
+        }
+        Command::Bench {
+            model,
+            json,
+            budget,
+        } => {
+            let options = engine::bench::Options {
+                budget_ms: f64::from(budget) * 1e3,
+            };
+            pollster::block_on(bench::bench(&model.model, &model.options(), &options, json))
         }
         Command::Pack {
             from,

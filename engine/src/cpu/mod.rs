@@ -22,6 +22,7 @@ mod rope;
 mod route;
 mod scale;
 mod store;
+pub mod stream;
 mod team;
 
 use crate::{

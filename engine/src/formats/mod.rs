@@ -39,6 +39,22 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every format.
+    pub const ALL: [Format; 7] = [
+        Format::F32,
+        Format::F16,
+        Format::Bf16,
+        Format::Q8,
+        Format::Q4,
+        Format::I4,
+        Format::B1,
+    ];
+
+    /// Whether rows of `cols` weights can be packed so: scaled formats take whole groups.
+    pub fn can_pack(self, cols: usize) -> bool {
+        self.row_scales_bytes(GROUP) == 0 || cols.is_multiple_of(GROUP)
+    }
+
     /// Name, as in shaders/formats and in messages.
     pub fn stem(self) -> &'static str {
         match self {
@@ -185,16 +201,6 @@ pub struct WeightInfo {
 pub(crate) mod tests {
     use super::*;
 
-    const ALL: [Format; 7] = [
-        Format::F32,
-        Format::F16,
-        Format::Bf16,
-        Format::Q8,
-        Format::Q4,
-        Format::I4,
-        Format::B1,
-    ];
-
     /// Bytes without pattern, with scales that are small finite halves.
     pub(crate) fn noise(seed: u32, n: usize) -> Vec<u8> {
         let mut state = seed;
@@ -229,7 +235,7 @@ pub(crate) mod tests {
     /// The packed dot product against unpacked weights summed in f64.
     #[test]
     fn dot_agrees_with_unpacked_weights() {
-        for format in ALL {
+        for format in Format::ALL {
             let scaled = format.row_scales_bytes(32) > 0;
             let widths: &[usize] = if scaled {
                 &[32, 96, 576]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytemuck::Pod;
 use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, SubmissionIndex,
 };
@@ -10,7 +11,7 @@ use super::device::Gpu;
 use super::options::{GpuOptions, target};
 use super::plan::{Buf, Plan};
 use super::schedule::{Dispatch, Schedule, allocate, encode};
-use super::signal::Signal;
+use super::signal::{Signal, settle};
 use crate::formats::{Row, Rows, WeightInfo};
 use crate::op::{Act, Cache, Step};
 use crate::program::Program;
@@ -210,13 +211,7 @@ impl GpuBackend {
     /// # Errors
     /// When the GPU was lost.
     pub async fn settle(&mut self) -> Result<()> {
-        let index = self.gpu.queue.submit([]);
-        let done = Signal::default();
-        let fire = done.clone();
-        self.gpu
-            .queue
-            .on_submitted_work_done(move || fire.fire(true));
-        done.wait(&self.gpu, &index).await
+        settle(&self.gpu).await
     }
 
     /// The last head's logits `[vocab]`, before penalties.
@@ -312,23 +307,26 @@ impl GpuBackend {
     }
 
     async fn read(&self, buf: Buf) -> Result<Vec<f32>> {
-        let from = &self.buffers[&buf];
-        let to = self.gpu.device.create_buffer(&BufferDescriptor {
-            label: Some("a reading"),
-            size: from.size(),
-            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = self
-            .gpu
-            .device
-            .create_command_encoder(&CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
-        let index = self.gpu.queue.submit([encoder.finish()]);
-        map(&to).wait(&self.gpu, &index).await?;
-        let view = to.get_mapped_range(..).map_err(|e| self.gpu.lost(e))?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
+        read(&self.gpu, &self.buffers[&buf]).await
     }
+}
+
+/// A copy of a whole buffer.
+pub(super) async fn read<T: Pod>(gpu: &Gpu, from: &Buffer) -> Result<Vec<T>> {
+    let to = gpu.device.create_buffer(&BufferDescriptor {
+        label: Some("a reading"),
+        size: from.size(),
+        usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut encoder = gpu
+        .device
+        .create_command_encoder(&CommandEncoderDescriptor::default());
+    encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
+    let index = gpu.queue.submit([encoder.finish()]);
+    map(&to).wait(gpu, &index).await?;
+    let view = to.get_mapped_range(..).map_err(|e| gpu.lost(e))?;
+    Ok(bytemuck::pod_collect_to_vec(&view))
 }
 
 /// Asks for a buffer's contents; the signal fires when they are there.

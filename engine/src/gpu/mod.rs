@@ -7,7 +7,8 @@
 //!   out without a device, so that every shader that can be asked for is tested without one;
 //! - [`shaders`]: the files that kernels are made of;
 //! - `schedule`: the plan with real buffers, pipelines and bind groups;
-//! - [`backend`]: steps, draws in flight, and reading them back.
+//! - [`backend`]: steps, draws in flight, and reading them back;
+//! - [`stream`]: how fast memory can be read.
 
 mod attention;
 pub mod backend;
@@ -23,6 +24,7 @@ mod rotary;
 mod schedule;
 pub mod shaders;
 mod signal;
+pub mod stream;
 
 pub use backend::{GpuBackend, MAX_IN_FLIGHT};
 pub use device::Gpu;

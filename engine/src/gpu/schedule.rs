@@ -42,13 +42,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Compiles every kernel of the plan and binds its buffers.
     pub fn new(gpu: &Gpu, plan: &Plan, buffers: &HashMap<Buf, Buffer>) -> Self {
-        let mut compiler = Compiler {
-            gpu,
-            buffers,
-            modules: HashMap::new(),
-            layouts: HashMap::new(),
-            pipelines: HashMap::new(),
-        };
+        let mut compiler = Compiler::new(gpu, buffers);
         let mut phase = |phase: &super::plan::Phase| Phase {
             body: phase
                 .body
@@ -94,7 +88,22 @@ struct Compiler<'a> {
     pipelines: HashMap<String, Rc<ComputePipeline>>,
 }
 
-impl Compiler<'_> {
+/// A call that belongs to no plan.
+pub(super) fn dispatch(gpu: &Gpu, call: &Call, buffers: &HashMap<Buf, Buffer>) -> Dispatch {
+    Compiler::new(gpu, buffers).dispatch(call)
+}
+
+impl<'a> Compiler<'a> {
+    fn new(gpu: &'a Gpu, buffers: &'a HashMap<Buf, Buffer>) -> Self {
+        Self {
+            gpu,
+            buffers,
+            modules: HashMap::new(),
+            layouts: HashMap::new(),
+            pipelines: HashMap::new(),
+        }
+    }
+
     fn dispatch(&mut self, call: &Call) -> Dispatch {
         let layout = self.layout(call);
         let pipeline = match self.pipelines.get(&call.kernel.key()) {

@@ -84,6 +84,7 @@ pub const FILES: &[(&str, &str)] = files![
     "last",
     "select",
     "sample",
+    "stream",
     "fused/gated_matvec",
     "fused/gated_matmul",
     "fused/rope_store",

@@ -26,6 +26,18 @@ struct State {
     waker: Option<Waker>,
 }
 
+/// Waits for all that was submitted.
+///
+/// # Errors
+/// When the device was lost.
+pub(super) async fn settle(gpu: &Gpu) -> Result<()> {
+    let index = gpu.queue.submit([]);
+    let done = Signal::default();
+    let fire = done.clone();
+    gpu.queue.on_submitted_work_done(move || fire.fire(true));
+    done.wait(gpu, &index).await
+}
+
 impl Signal {
     /// Wakes who waits.
     pub fn fire(&self, success: bool) {

@@ -105,6 +105,7 @@ impl Chat {
             return vec![];
         }
         let mut commands = self.abandon_answer();
+        commands.extend(self.abandon_bench());
         self.model = Model::Absent;
         commands.push(Command::Send(Request::Unload));
         commands
@@ -122,6 +123,7 @@ impl Chat {
             return vec![];
         };
         let mut commands = self.abandon_answer();
+        commands.extend(self.abandon_bench());
         commands.extend(self.cancel_load());
         let id = self.next_job();
         self.banner = None;
@@ -236,16 +238,19 @@ impl Chat {
     pub(super) fn failed(&mut self, id: JobId, message: String, model_usable: bool) {
         let of_load = self.loading(id).is_some();
         let of_answer = self.answering(id).is_some();
-        if !of_load && !of_answer {
+        let of_bench = self.measuring(id).is_some();
+        if !of_load && !of_answer && !of_bench {
             return;
         }
         self.finish(Ending::Failed);
-        let again = if of_answer && model_usable {
-            Remedy::AnswerAgain
-        } else {
-            Remedy::LoadAgain
+        self.bench.running = None;
+        let mut remedies = match model_usable {
+            false => vec![Remedy::LoadAgain],
+            // Its button is still there.
+            true if of_bench => vec![],
+            true if of_answer => vec![Remedy::AnswerAgain],
+            true => vec![Remedy::LoadAgain],
         };
-        let mut remedies = vec![again];
         if !model_usable {
             self.model = Model::Absent;
             if self.settings.backend != BackendChoice::Cpu && message.contains("GPU") {
@@ -260,6 +265,7 @@ impl Chat {
 
     pub(super) fn crashed(&mut self, message: &str) -> Vec<Command> {
         self.finish(Ending::Failed);
+        self.bench.running = None;
         self.model = Model::Absent;
         let text = format!(
             "The engine stopped unexpectedly ({message}). The conversation and your draft are still here."

@@ -1,3 +1,4 @@
+mod bench;
 mod hub;
 mod load;
 

@@ -41,7 +41,7 @@ pub fn launch() -> Launch {
     let Ok(query) = UrlSearchParams::new_with_str(&query) else {
         return Launch::default();
     };
-    ["backend", "threads", "model", "autoload", "hub"]
+    ["backend", "threads", "model", "autoload", "bench", "hub"]
         .into_iter()
         .fold(Launch::default(), |launch, name| match query.get(name) {
             Some(value) => launch.with(name, &value),

@@ -1,13 +1,13 @@
 //! One message of the transcript.
 
-use super::icons::{AGAIN, CHECK, COPY, EDIT, Icon};
-use super::{Ui, browser, ui};
+use super::copy::CopyButton;
+use super::icons::{AGAIN, EDIT, Icon};
+use super::{browser, ui};
 use crate::format;
 use crate::markdown::{self, Block, Span};
 use crate::protocol::Role;
 use crate::state::{Action, Chat};
 use leptos::prelude::*;
-use std::time::Duration;
 
 #[component]
 pub(super) fn MessageView(key: u32) -> impl IntoView {
@@ -117,26 +117,12 @@ fn Waiting() -> impl IntoView {
 #[component]
 fn Tools(key: u32, text: RwSignal<String>) -> impl IntoView {
     let ui = ui();
-    let copied = RwSignal::new(false);
     let last = ui.memo(move |chat| {
         chat.messages.last().is_some_and(|m| m.key == key) && chat.why_not_ask().is_none()
     });
-    let copy = move |_| {
-        leptos::task::spawn_local(async move {
-            if browser::copy(text.get_untracked()).await {
-                copied.set(true);
-                set_timeout(move || copied.set(false), Duration::from_secs(2));
-            } else {
-                complain_about_clipboard(ui);
-            }
-        });
-    };
-    let label = move || if copied.get() { "Copied" } else { "Copy" };
     view! {
         <div class="tools">
-            <button class="quiet small" on:click=copy aria-label=label title=label>
-                {move || view! { <Icon path=if copied.get() { CHECK } else { COPY } /> }}
-            </button>
+            <CopyButton text=text.into() />
             <Show when=move || last.get()>
                 <button class="quiet small" on:click=move |_| ui.act(Action::AnswerAgain)
                     aria-label="Answer again" title="Answer again">
@@ -145,11 +131,6 @@ fn Tools(key: u32, text: RwSignal<String>) -> impl IntoView {
             </Show>
         </div>
     }
-}
-
-fn complain_about_clipboard(ui: Ui) {
-    let text = "The browser does not let the page use the clipboard here; select the text and copy it yourself.";
-    ui.act(Action::Complain(text.to_owned()));
 }
 
 fn draw(block: Block) -> AnyView {

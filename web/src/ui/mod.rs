@@ -1,8 +1,10 @@
 //! The page's views. They read [`Chat`] and act on it; what it asks for in return is done here.
 
 mod banner;
+mod bench;
 mod browser;
 mod composer;
+mod copy;
 mod header;
 mod icons;
 mod message;

@@ -1,10 +1,11 @@
 //! The page before the first question.
 
+use super::bench::BenchCard;
 use super::model::ModelCard;
 use super::{browser, ui};
 use crate::format;
 use crate::protocol::Info;
-use crate::state::{Action, Model};
+use crate::state::{Action, Chat, Model};
 use leptos::prelude::*;
 
 const EXAMPLES: [&str; 4] = [
@@ -21,6 +22,7 @@ pub(super) fn Start() -> impl IntoView {
         Model::Ready(info) => Some(info.clone()),
         _ => None,
     });
+    let offers_bench = ui.chat.with_untracked(Chat::offers_bench);
     view! {
         <section class="start">
             <h2>"A small language model, in this tab"</h2>
@@ -31,9 +33,13 @@ pub(super) fn Start() -> impl IntoView {
                 None => view! { <ModelCard /> }.into_any(),
                 Some(info) => view! { <ReadyCard info /> }.into_any(),
             }}
-            <ul class="examples" aria-label="Examples">
-                {EXAMPLES.map(|text| view! { <li><Example text /></li> })}
-            </ul>
+            <Show when=move || offers_bench fallback=|| view! {
+                <ul class="examples" aria-label="Examples">
+                    {EXAMPLES.map(|text| view! { <li><Example text /></li> })}
+                </ul>
+            }>
+                <BenchCard />
+            </Show>
         </section>
     }
 }

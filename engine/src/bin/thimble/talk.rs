@@ -158,7 +158,8 @@ fn remember(found: &Found, memory: Option<PathBuf>) {
     }
 }
 
-async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure> {
+/// Opens a model, and says what it is.
+pub async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure> {
     watch_interrupts();
     let shows = io::stderr().is_terminal();
     let mut shown = String::new();

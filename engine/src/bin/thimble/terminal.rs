@@ -52,7 +52,7 @@ pub fn progress(done: usize, all: usize, what: &str) {
         return;
     }
     if done < all {
-        note(&format!("\r{done} of {all} {what}"));
+        note(&format!("\r\x1b[K{done} of {all} {what}"));
     } else {
         note("\r\x1b[K");
     }

@@ -13,14 +13,8 @@ impl Worker {
         sampling: Sampling,
         max_tokens: u32,
     ) {
-        let engine = self.engine.borrow_mut().take();
-        let Some(mut engine) = engine else {
-            let message = "no model is loaded; load one and ask again".to_owned();
-            return send(&Event::Failed {
-                id,
-                message,
-                model_usable: false,
-            });
+        let Some(mut engine) = self.take_engine(id) else {
+            return;
         };
         let prompt = prompt(messages, engine.info().has_template);
         if let Ok(tokens) = engine.tokens(&prompt) {
@@ -57,27 +51,20 @@ impl Worker {
                 reason: Reason::Stopped,
                 stats: Stats::default(),
             },
-            Err(e) => {
-                let model_usable = !matches!(
-                    e,
-                    engine::Error::DeviceLost(_) | engine::Error::OutOfMemory { .. }
-                );
-                Event::Failed {
-                    id,
-                    message: e.to_string(),
-                    model_usable,
-                }
-            }
+            Err(e) => failure(id, &e),
         };
-        let lost = matches!(
-            event,
-            Event::Failed {
-                model_usable: false,
-                ..
-            }
-        );
-        *self.engine.borrow_mut() = (!lost).then_some(engine);
+        self.put_back(engine, &event);
         send(&event);
+    }
+}
+
+/// Why a job failed, and whether the model survived that.
+pub fn failure(id: JobId, e: &engine::Error) -> Event {
+    use engine::Error::{DeviceLost, OutOfMemory};
+    Event::Failed {
+        id,
+        message: e.to_string(),
+        model_usable: !matches!(e, DeviceLost(_) | OutOfMemory { .. }),
     }
 }
 

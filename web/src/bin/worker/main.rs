@@ -1,9 +1,10 @@
 //! The worker: owns the engine, does one job after the other, and hears "stop" in between.
-//! `load` gets models, `generate` answers, `crew` has other workers help.
+//! `load` gets models, `generate` answers, `measure` times them, `crew` has other workers help.
 
 mod crew;
 mod generate;
 mod load;
+mod measure;
 
 use engine::Engine;
 use js_sys::{RangeError, WebAssembly};
@@ -101,6 +102,31 @@ impl Worker {
         id <= self.stopped.get()
     }
 
+    /// The model, for a job that needs one; where there is none, the page is told.
+    fn take_engine(&self, id: JobId) -> Option<Engine> {
+        let engine = self.engine.borrow_mut().take();
+        if engine.is_none() {
+            send(&Event::Failed {
+                id,
+                message: "no model is loaded; load one and try again".to_owned(),
+                model_usable: false,
+            });
+        }
+        engine
+    }
+
+    /// Keeps the model for the next job, unless what came of this one says that it is of no more use.
+    fn put_back(&self, engine: Engine, outcome: &Event) {
+        let lost = matches!(
+            outcome,
+            Event::Failed {
+                model_usable: false,
+                ..
+            }
+        );
+        *self.engine.borrow_mut() = (!lost).then_some(engine);
+    }
+
     async fn handle(&self, request: Request, files: Vec<File>) {
         match request {
             Request::Catalog { site } => send(&catalog(&site).await),
@@ -130,6 +156,7 @@ impl Worker {
             } => {
                 self.generate(id, messages, sampling, max_tokens).await;
             }
+            Request::Measure { id } => self.measure(id).await,
             Request::Unload => *self.engine.borrow_mut() = None,
             Request::Forget => storage::forget().await,
             Request::Stop { .. } => unreachable!("seen on arrival"),
