@@ -9,6 +9,7 @@ use crate::{
     engine::BackendChoice,
     formats::WeightInfo,
     gpu::{Gpu, GpuBackend, GpuOptions},
+    platform,
     program::Program,
     session::Session,
     weights::{
@@ -174,10 +175,7 @@ impl Device {
         match &self.gpu {
             Some(gpu) => gpu.describe(),
             None => {
-                let mut what = "CPU".to_owned();
-                if cfg!(target_arch = "wasm32") {
-                    what += " · wasm simd128";
-                }
+                let mut what = platform::CPU.to_owned();
                 if let Some(crew) = &self.cpu.crew {
                     what += &format!(" · {} threads", crew.n_members());
                 }

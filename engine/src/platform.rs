@@ -1,5 +1,12 @@
 //! The few things that a browser's worker and a native thread do differently: clocks and waiting.
 
+/// The CPU backend's name.
+pub const CPU: &str = if cfg!(target_arch = "wasm32") {
+    "CPU · wasm simd128"
+} else {
+    "CPU"
+};
+
 /// Milliseconds since some fixed moment.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn now_ms() -> f64 {

@@ -76,17 +76,6 @@ impl Crew {
     pub fn n_members(&self) -> usize {
         self.at.n_members
     }
-
-    /// Threads of this process, `n_members` with the one that asks; none where that is all.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn of_threads(n_members: usize) -> Option<Self> {
-        let desk = Desk::new();
-        for member in 1..n_members {
-            let desk = desk.clone();
-            std::thread::spawn(move || serve(&desk, member, n_members));
-        }
-        (n_members > 1).then(|| Self::at(desk, n_members))
-    }
 }
 
 impl Drop for Place {

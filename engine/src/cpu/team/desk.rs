@@ -43,14 +43,16 @@ pub struct Desk {
     words: Words,
 }
 
-impl Desk {
+impl Default for Desk {
     /// An empty one.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             words: Words::new(Y.end),
         }
     }
+}
 
+impl Desk {
     /// Sets the others to work on what was laid out.
     pub fn begin(&self, kind: u32) {
         self.words.store(KIND, kind);

@@ -36,7 +36,7 @@ impl Roster {
         if n_members == 1 || !is_isolated() {
             return None;
         }
-        let desk = Desk::new();
+        let desk = Desk::default();
         let mut workers = Vec::new();
         for member in 1..n_members {
             match hire(&desk, member, n_members).await {

@@ -1,5 +1,6 @@
 //! Words that the threads of a process share.
 
+use crate::cpu::team::{Crew, Desk, serve};
 use std::{
     sync::{
         Arc, Condvar, Mutex,
@@ -11,6 +12,18 @@ use std::{
 /// How often a thread looks at a word before it sleeps: tens of microseconds, about as long as what lies between two
 /// products.
 const LOOKS: usize = 4_000;
+
+impl Crew {
+    /// Threads of this process, `n_members` with the one that asks; none where that is all.
+    pub fn of_threads(n_members: usize) -> Option<Self> {
+        let desk = Desk::default();
+        for member in 1..n_members {
+            let desk = desk.clone();
+            thread::spawn(move || serve(&desk, member, n_members));
+        }
+        (n_members > 1).then(|| Self::at(desk, n_members))
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Words {
