@@ -218,8 +218,7 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
         add(Buf::Cache(i), "the context's key/value cache", *bytes)?;
     }
     for (i, part) in plan.parts.iter().enumerate() {
-        let quants = part.rows * part.format.row_quants_bytes(part.cols);
-        let scales = part.rows * part.format.row_scales_bytes(part.cols);
+        let (quants, scales) = (part.quants_at(part.rows), part.scales_at(part.rows));
         add(Buf::Quants(i), &part.label, quants as u64)?;
         if scales > 0 {
             add(Buf::Scales(i), &part.label, scales as u64)?;
