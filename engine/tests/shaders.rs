@@ -118,6 +118,15 @@ fn every_kernel_validates_with_its_constants() {
                 .unwrap_or_else(|e| panic!("{key}\n{}", e.emit_to_string(&text)));
             (module, info)
         });
+        let used = module
+            .global_variables
+            .iter()
+            .filter(|(handle, _)| !info.get_entry_point(0)[*handle].is_empty())
+            .filter_map(|(_, global)| global.binding.map(|binding| binding.binding));
+        for index in used {
+            let is_bound = index == 0 || call.bindings.iter().any(|b| b.index == index);
+            assert!(is_bound, "{key}: nothing is bound at {index}");
+        }
         let constants = call
             .kernel
             .constants
