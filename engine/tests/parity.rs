@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::backends::{gpu, nmse, on_cpu, on_gpu, reductions};
+use common::backends::{CONTEXT, gpu, nmse, on_cpu_with, on_gpu, on_gpu_with, reductions};
 use common::cases::Case;
-use common::{Model, Random, TINY, cases};
+use common::{Model, Random, TINY, cases, metric_cases};
 use engine::gpu::{Gpu, GpuBackend, GpuOptions, MAX_IN_FLIGHT};
 use engine::op::Op;
 use engine::sampler::{Sampling, sample};
@@ -23,8 +23,9 @@ fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
         y,
         steps,
     } = case;
-    let mut cpu = on_cpu(model);
-    let mut backend = on_gpu(gpu, model, options);
+    let context = steps.iter().sum::<usize>().max(CONTEXT);
+    let mut cpu = on_cpu_with(model, context);
+    let mut backend = on_gpu_with(gpu, model, options, context);
     backend.fill(SENTINEL);
     let (mut random, mut pos, mut most) = (Random(99), 0, 0);
     for &n in steps {
@@ -84,6 +85,19 @@ fn every_reduction_agrees() {
         for options in &reductions()[1..] {
             check(&gpu, case, *options);
         }
+    }
+}
+
+/// Of a real GPU, a head's keys are shared out among workgroups when a token is alone.
+#[test]
+fn shared_heads_agree() {
+    let gpu = gpu();
+    for case in cases::attention()
+        .iter()
+        .chain(&metric_cases::attention())
+        .chain(&cases::long_attention())
+    {
+        check(&gpu, case, reductions()[1]);
     }
 }
 

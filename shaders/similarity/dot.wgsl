@@ -1,10 +1,12 @@
-// q . k
+// q . k, of four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity(query: u32, key: u32) -> f32 {
-    var sum = 0.0;
-    for (var i = 0u; i < HEAD_DIM / 4u; i += 1u) {
-        sum += dot(q[query * (HEAD_DIM / 4u) + i], keys[key * (HEAD_DIM / 4u) + i]);
+fn similarity4(query: u32, key: vec4<u32>) -> vec4<f32> {
+    var sums = vec4<f32>();
+    for (var i = 0u; i < QUADS; i += 1u) {
+        let a = q[query * QUADS + i];
+        let at = key * QUADS + i;
+        sums += a * mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
     }
-    return sum;
+    return sums;
 }

@@ -1,11 +1,17 @@
-// -|q - k|^2
+// -|q - k|^2, of four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity(query: u32, key: u32) -> f32 {
-    var sum = 0.0;
-    for (var i = 0u; i < HEAD_DIM / 4u; i += 1u) {
-        let apart = q[query * (HEAD_DIM / 4u) + i] - keys[key * (HEAD_DIM / 4u) + i];
-        sum += dot(apart, apart);
+fn similarity4(query: u32, key: vec4<u32>) -> vec4<f32> {
+    var sums = vec4<f32>();
+    for (var i = 0u; i < QUADS; i += 1u) {
+        let a = q[query * QUADS + i];
+        let at = key * QUADS + i;
+        sums += vec4(
+            square(a - keys[at.x]), square(a - keys[at.y]), square(a - keys[at.z]), square(a - keys[at.w]));
     }
-    return -sum;
+    return -sums;
+}
+
+fn square(v: vec4<f32>) -> f32 {
+    return dot(v, v);
 }

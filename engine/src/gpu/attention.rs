@@ -1,12 +1,27 @@
 //! Attention: which files make its kernel for a metric.
 
-use super::call::{Call, Kernel, bindings, read};
+use super::call::{Call, Kernel, bindings, read, write};
 use super::kernels::{Emitter, WG};
 use super::plan::Buf;
 use crate::op::{Heads, Metric, Parameter, Similarity};
 
 /// Keys that attention looks at at a time.
-const TILE: usize = 128;
+const TILE: usize = 4 * WG;
+/// Workgroups that share a head's keys at most; the one that merges them has an invocation for each.
+const MOST_CHUNKS: usize = 32;
+/// WebGPU's default limit.
+const MOST_BUFFERS: usize = 8;
+
+/// Keys of a workgroup, where a head's keys are shared out.
+fn chunk(context: usize) -> usize {
+    context.div_ceil(MOST_CHUNKS).next_multiple_of(TILE)
+}
+
+/// Words of the buffer where workgroups leave sums for one another: see shaders/span/chunks.wgsl.
+pub(super) fn shared_words(heads: Heads, context: usize) -> usize {
+    let n_chunks = context.div_ceil(chunk(context));
+    heads.n_heads * (1 + n_chunks * (heads.head_dim + 2))
+}
 
 impl Emitter<'_> {
     /// `reads`: queries, keys, values.
@@ -19,7 +34,6 @@ impl Emitter<'_> {
     ) -> Call {
         let constants = vec![
             ("WG", WG as f64),
-            ("TILE", TILE as f64),
             ("N_HEADS", heads.n_heads as f64),
             ("N_KV_HEADS", heads.n_kv_heads as f64),
             ("HEAD_DIM", heads.head_dim as f64),
@@ -68,6 +82,26 @@ impl Emitter<'_> {
         if let Some(balls) = metric.balls {
             call.bindings.push(read(7, Buf::Vector(balls.origins.id)));
         }
+        let span = self.span(&mut call);
+        let main = call.kernel.files.len() - 1;
+        call.kernel.files.insert(main, span);
         call
+    }
+    /// Shares a head's keys out where one token alone would leave most of a GPU idle. A software adapter is busy
+    /// with a workgroup to a head.
+    fn span(&self, call: &mut Call) -> &'static str {
+        let context = self.plan.context;
+        let chunk = chunk(context);
+        let is_alone = self.decode && self.target.lanes > 1 && context > chunk;
+        if !is_alone || call.bindings.len() == MOST_BUFFERS {
+            return "span/whole";
+        }
+        let n_chunks = context.div_ceil(chunk);
+        call.kernel
+            .constants
+            .extend([("CHUNKS", n_chunks as f64), ("CHUNK", chunk as f64)]);
+        call.bindings.push(write(9, Buf::SharedSums));
+        call.groups *= n_chunks as u32;
+        "span/chunks"
     }
 }

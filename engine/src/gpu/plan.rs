@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::attention::shared_words;
 use super::call::Call;
 use super::experts::group_words;
 use super::fuse::{self, rows_per_binding};
@@ -49,6 +50,8 @@ pub enum Buf {
     Vector(usize),
     /// Cosines and sines, `[context, frequencies]`.
     Turns(usize),
+    /// What workgroups that share an attention head leave for one another.
+    SharedSums,
     /// `Sampling`.
     Sampling,
     /// `[vocab]` bits.
@@ -121,6 +124,8 @@ pub struct Plan {
     pub group_bytes: BTreeMap<usize, u64>,
     /// Bytes of every cache.
     pub cache_bytes: Vec<u64>,
+    /// Bytes of [`Buf::SharedSums`].
+    pub shared_bytes: u64,
     /// The slot of every activation, fused ones after the program's; `None` where fusion removed it.
     pub slot_of: Vec<Option<usize>>,
     /// Weight buffers.
@@ -172,6 +177,7 @@ impl Plan {
                 .iter()
                 .map(|width| (context * width).next_multiple_of(4) as u64 * 4)
                 .collect(),
+            shared_bytes: shared_bytes(program, context),
             group_bytes: group_bytes(program, &slot_of, target.chunk),
             slot_of,
             parts,
@@ -382,6 +388,14 @@ fn group_bytes(program: &Program, slot_of: &[Option<usize>], chunk: usize) -> BT
         }
     }
     bytes
+}
+
+fn shared_bytes(program: &Program, context: usize) -> u64 {
+    let words = |op: &Op| match op {
+        Op::Attention { heads, .. } => shared_words(*heads, context),
+        _ => 0,
+    };
+    4 * program.ops.iter().map(words).max().unwrap_or(0) as u64
 }
 
 fn frequencies(program: &Program) -> Vec<Vec<f32>> {

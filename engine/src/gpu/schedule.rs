@@ -208,6 +208,8 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     add(Buf::Seen, "the tokens seen", words(vocab.div_ceil(32)))?;
     add(Buf::Keys, "the sampler's keys", words(vocab))?;
     add(Buf::Masses, "the sampler's masses", words(vocab))?;
+    // New buffers are 0, and so are shared sums between dispatches.
+    add(Buf::SharedSums, "attention's sums", plan.shared_bytes)?;
     for (i, bytes) in plan.slot_bytes.iter().enumerate() {
         add(Buf::Slot(i), "activations", *bytes)?;
     }

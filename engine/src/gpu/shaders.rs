@@ -71,6 +71,8 @@ pub const FILES: &[(&str, &str)] = files![
     "alpha/given",
     "balls/none",
     "balls/given",
+    "span/whole",
+    "span/chunks",
     "attention",
     "functions/silu",
     "functions/gelu",

@@ -38,11 +38,15 @@ pub fn reductions() -> [GpuOptions; 3] {
 }
 
 pub fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {
+    on_gpu_with(gpu, model, options, CONTEXT)
+}
+
+pub fn on_gpu_with(gpu: &Gpu, model: &Model, options: GpuOptions, context: usize) -> GpuBackend {
     let mut backend = block_on(GpuBackend::new(
         gpu,
         &model.program,
         &model.infos,
-        CONTEXT,
+        context,
         options,
     ))
     .unwrap();
@@ -55,11 +59,15 @@ pub fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {
 }
 
 pub fn on_cpu(model: &Model) -> CpuBackend {
+    on_cpu_with(model, CONTEXT)
+}
+
+pub fn on_cpu_with(model: &Model, context: usize) -> CpuBackend {
     let floats = CpuOptions {
         arithmetic: Arithmetic::Floats,
         crew: None,
     };
-    let mut backend = CpuBackend::new(&model.program, &model.infos, CONTEXT, floats).unwrap();
+    let mut backend = CpuBackend::new(&model.program, &model.infos, context, floats).unwrap();
     for (id, rows) in model.data.iter().enumerate() {
         backend.upload(id, rows);
     }
