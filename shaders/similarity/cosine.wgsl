@@ -1,17 +1,22 @@
-// q . k / (|q| |k|), of four keys
+// q . k / (|q| |k|), of SHARE queries with four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity4(query: u32, key: vec4<u32>) -> vec4<f32> {
-    var products = vec4<f32>();
+fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
+    var sums = array<vec4<f32>, 4>();
+    var q_squares = vec4<f32>();
     var squares = vec4<f32>();
-    var square = 0.0;
     for (var i = 0u; i < QUADS; i += 1u) {
-        let a = q[query * QUADS + i];
         let at = key * QUADS + i;
-        let b = array(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
-        products += vec4(dot(a, b[0]), dot(a, b[1]), dot(a, b[2]), dot(a, b[3]));
-        squares += vec4(dot(b[0], b[0]), dot(b[1], b[1]), dot(b[2], b[2]), dot(b[3], b[3]));
-        square += dot(a, a);
+        let four = mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        squares += vec4(dot(four[0], four[0]), dot(four[1], four[1]), dot(four[2], four[2]), dot(four[3], four[3]));
+        for (var h = 0u; h < SHARE; h += 1u) {
+            let a = q[(query + h) * QUADS + i];
+            sums[h] += a * four;
+            q_squares[h] += dot(a, a);
+        }
     }
-    return products / sqrt(max(square * squares, vec4(1e-24)));
+    for (var h = 0u; h < SHARE; h += 1u) {
+        sums[h] /= sqrt(max(q_squares[h] * squares, vec4(1e-24)));
+    }
+    return sums;
 }

@@ -1,12 +1,14 @@
-// q . k, of four keys
+// q . k, of SHARE queries with four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity4(query: u32, key: vec4<u32>) -> vec4<f32> {
-    var sums = vec4<f32>();
+fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
+    var sums = array<vec4<f32>, 4>();
     for (var i = 0u; i < QUADS; i += 1u) {
-        let a = q[query * QUADS + i];
         let at = key * QUADS + i;
-        sums += a * mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        let four = mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        for (var h = 0u; h < SHARE; h += 1u) {
+            sums[h] += q[(query + h) * QUADS + i] * four;
+        }
     }
     return sums;
 }

@@ -1,15 +1,17 @@
-// -|q - k|^2, of four keys
+// -|q - k|^2, of SHARE queries with four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity4(query: u32, key: vec4<u32>) -> vec4<f32> {
-    var sums = vec4<f32>();
+fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
+    var sums = array<vec4<f32>, 4>();
     for (var i = 0u; i < QUADS; i += 1u) {
-        let a = q[query * QUADS + i];
         let at = key * QUADS + i;
-        sums += vec4(
-            square(a - keys[at.x]), square(a - keys[at.y]), square(a - keys[at.z]), square(a - keys[at.w]));
+        let four = array(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        for (var h = 0u; h < SHARE; h += 1u) {
+            let a = q[(query + h) * QUADS + i];
+            sums[h] -= vec4(square(a - four[0]), square(a - four[1]), square(a - four[2]), square(a - four[3]));
+        }
     }
-    return -sums;
+    return sums;
 }
 
 fn square(v: vec4<f32>) -> f32 {

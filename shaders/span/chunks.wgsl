@@ -15,27 +15,22 @@ override WORDS: u32 = HEAD_DIM + 2u; // of a workgroup: weighted values, their w
 
 var<workgroup> landed: array<u32, WG>;
 var<workgroup> is_last: u32;
+var<workgroup> brief: array<vec2<f32>, CHUNKS>; // weight and top of each
 
-fn head_of(group: u32) -> u32 {
-    return group % N_HEADS;
-}
-
-fn span_of(group: u32, n_keys: u32) -> vec2<u32> {
-    let first = group / N_HEADS * CHUNK;
-    return vec2(first, min(first + CHUNK, n_keys));
+fn span_of(chunk: u32, n_keys: u32) -> vec2<u32> {
+    return vec2(chunk * CHUNK, min((chunk + 1u) * CHUNK, n_keys));
 }
 
 // Every invocation of a workgroup that has keys must call it.
-fn close(sums: Sums, group: u32, query: u32, n_keys: u32, local: u32) {
+fn close(sums: Sums, head: u32, chunk: u32, n_keys: u32, query: u32, local: u32) {
     let n_chunks = (n_keys + CHUNK - 1u) / CHUNK;
-    let head = head_of(group);
     if (n_chunks == 1u) {
         if (local < QUADS) {
             y[query * QUADS + local] = sums.acc / sums.weight;
         }
         return;
     }
-    leave(sums, place(head, group / N_HEADS), local);
+    leave(sums, place(head, chunk), local);
     storageBarrier();
     workgroupBarrier();
     if (local == 0u) {
@@ -80,23 +75,22 @@ fn merge(head: u32, query: u32, n_chunks: u32, local: u32) {
     if (local == 0u) {
         atomicStore(&shared_sums[head], 0u);
     }
-    // Others have read `quads` before they left their sums.
     for (var chunk = local; chunk < n_chunks; chunk += WG) {
         let at = place(head, chunk) + HEAD_DIM;
-        quads[chunk] = vec4(take(at), take(at + 1u), 0.0, 0.0);
+        brief[chunk] = vec2(take(at), take(at + 1u));
     }
     workgroupBarrier();
     var top = NONE;
     for (var chunk = 0u; chunk < n_chunks; chunk += 1u) {
-        top = max(top, quads[chunk].y);
+        top = max(top, brief[chunk].y);
     }
     var acc = vec4<f32>();
     var weight = 0.0;
     for (var chunk = 0u; chunk < n_chunks && local < QUADS; chunk += 1u) {
-        let share = exp(quads[chunk].y - top);
+        let share = exp(brief[chunk].y - top);
         let at = place(head, chunk) + 4u * local;
         acc += share * vec4(take(at), take(at + 1u), take(at + 2u), take(at + 3u));
-        weight += share * quads[chunk].x;
+        weight += share * brief[chunk].x;
     }
     if (local < QUADS) {
         y[query * QUADS + local] = acc / weight;
