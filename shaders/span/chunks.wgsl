@@ -2,10 +2,10 @@
 // leaves the last of them adds them up; no workgroup waits.
 //
 // WGSL's atomics give no order between two places in memory, and its barriers none between workgroups. So nothing here
-// rests on more than the order of what happens at one place, and on one thing coming out of another: a word is put by
-// an exchange, it counts once that has answered, and what all exchanges answered makes the number that is added to the
-// head's count. Whoever brings the count to its end takes the words by exchanges, which leaves all empty for the next
-// dispatch.
+// rests on more than the order of what happens at one place, and on a number existing before what is computed from it:
+// a word is put by an exchange, it counts once that has answered, and what all exchanges answered makes the number that
+// is added to the head's count. Whoever brings the count to its end takes the words by exchanges, which leaves all empty
+// for the next dispatch.
 override CHUNKS: u32;
 override CHUNK: u32; // a multiple of TILE
 override WORDS: u32 = HEAD_DIM + 2u; // of a workgroup: weighted values, their weight, the largest score

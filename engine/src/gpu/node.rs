@@ -11,7 +11,7 @@ pub enum Node {
     Stack {
         /// `[n, cols]`
         x: Act,
-        /// `[rows_i, cols]` each, of one format.
+        /// `[rows_i, cols]` each, of one format or the last of B1 below I4.
         weights: Vec<Weight>,
         /// `[n, Σ rows_i]`
         y: Act,
