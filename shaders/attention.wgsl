@@ -1,74 +1,127 @@
-// Causal attention, one workgroup to a query head of a token: y = softmax(scores) . v over the positions
-// 0 ..= pos + i. Keys come in tiles; the softmax is kept online (Milakov & Gimelshein 2018).
+// Causal attention, one workgroup (span/whole) or several (span/chunks) to SHARE query heads of a token: y =
+// softmax(scores) . v over the positions 0 ..= pos + i. Keys come in tiles, four to an invocation; the softmax is kept
+// online (Milakov & Gimelshein 2018).
 // score = alpha * SCALE * similarity(q, k), unless `kept` puts something else in its place.
 override WG: u32;
-override TILE: u32; // keys at a time
 override N_HEADS: u32;
 override N_KV_HEADS: u32; // query head h reads key head h / (N_HEADS / N_KV_HEADS)
+override SHARE: u32; // neighbours of one key head, at most 4: what is read of keys and values serves all
 override HEAD_DIM: u32; // a multiple of 4, at most 4 * WG
 override SCALE: f32;
+override HEAD_GROUPS: u32 = N_HEADS / SHARE;
+override QUADS: u32 = HEAD_DIM / 4u;
+override SLICES: u32 = WG / QUADS; // keys whose values are added up side by side
+override TILE: u32 = 4u * WG; // keys at a time
+override SCORES: u32 = SHARE * TILE;
+override OWN: u32 = SHARE * WG;
 
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, HEAD_DIM / 4]
-@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, N_KV_HEADS, HEAD_DIM / 4]
-@group(0) @binding(3) var<storage, read> values: array<f32>; // [context, N_KV_HEADS, HEAD_DIM]
-@group(0) @binding(4) var<storage, read_write> y: array<f32>; // [n, N_HEADS, HEAD_DIM]
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
+@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
+@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [n, N_HEADS, QUADS]
 
-var<workgroup> scores: array<f32, TILE>;
+// Of the keys that a workgroup has seen, for one head.
+struct Sums {
+    acc: vec4<f32>, // of exp(score - top) * value, in four columns
+    weight: f32, // of exp(score - top)
+    top: f32, // largest score
+}
+
+// Lower than every score.
+const NONE: f32 = -3.0e38;
+
+var<workgroup> scores: array<f32, SCORES>; // [TILE, SHARE]
+var<workgroup> singles: array<f32, OWN>; // [WG, SHARE]
+var<workgroup> quads: array<vec4<f32>, OWN>; // [WG, SHARE]
 
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let query = group.z * N_HEADS + group.x;
-    let kv_head = group.x / (N_HEADS / N_KV_HEADS);
+    let head = group.x % HEAD_GROUPS * SHARE;
+    let query = group.z * N_HEADS + head;
+    let kv_head = head / (N_HEADS / N_KV_HEADS);
     let n_keys = run.pos + group.z + 1u;
-    prepare(group.x, local);
-    let factor = SCALE * alpha(group.x);
-    var top = -3.0e38; // largest score so far
-    var sum = 0.0; // of exp(score - top)
-    var acc = vec4<f32>(); // of exp(score - top) * value, columns local, local + WG, ...
-    for (var first = 0u; first < n_keys; first += TILE) {
-        let n = min(TILE, n_keys - first);
-        for (var j = local; j < n; j += WG) {
-            let key = (first + j) * N_KV_HEADS + kv_head;
-            scores[j] = kept(factor * similarity(query, key), key, group.x);
+    let span = span_of(group.x / HEAD_GROUPS, n_keys);
+    if (span.x >= n_keys) {
+        return;
+    }
+    prepare(head, local);
+    let slice = local / QUADS;
+    // For each head: the largest score so far; sums of exp(score - top) of own keys, and of exp(score - top) * value
+    // in own columns, of every SLICES-th key.
+    var top = vec4(NONE);
+    var sum = vec4<f32>();
+    var acc = array<vec4<f32>, 4>();
+    for (var first = span.x; first < span.y; first += TILE) {
+        let n = min(TILE, span.y - first);
+        let own = 4u * local + vec4(0u, 1u, 2u, 3u);
+        var fours = array(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
+        if (own.x < n) {
+            let key = (first + min(own, vec4(n - 1u))) * N_KV_HEADS + kv_head;
+            fours = similarities(query, key);
+            for (var h = 0u; h < SHARE; h += 1u) {
+                let four = kept4(SCALE * alpha(head + h) * fours[h], key, head + h);
+                fours[h] = select(vec4(NONE), four, own < vec4(n));
+            }
+        }
+        for (var h = 0u; h < SHARE; h += 1u) {
+            let four = fours[h];
+            singles[local * SHARE + h] = max(max(four.x, four.y), max(four.z, four.w));
         }
         workgroupBarrier();
         var higher = top;
-        for (var j = 0u; j < n; j += 1u) {
-            higher = max(higher, scores[j]);
+        for (var i = 0u; 4u * i < n; i += 1u) {
+            for (var h = 0u; h < SHARE; h += 1u) {
+                higher[h] = max(higher[h], singles[i * SHARE + h]);
+            }
         }
-        workgroupBarrier();
-        for (var j = local; j < n; j += WG) {
-            scores[j] = exp(scores[j] - higher);
-        }
-        workgroupBarrier();
         let shrink = exp(top - higher);
         top = higher;
-        sum *= shrink;
-        acc *= shrink;
-        for (var j = 0u; j < n; j += 1u) {
-            sum += scores[j];
-            acc += scores[j] * value(((first + j) * N_KV_HEADS + kv_head) * HEAD_DIM + local);
+        for (var h = 0u; h < SHARE; h += 1u) {
+            let four = exp(fours[h] - top[h]);
+            for (var i = 0u; i < 4u; i += 1u) {
+                scores[(4u * local + i) * SHARE + h] = four[i];
+            }
+            sum[h] = sum[h] * shrink[h] + four.x + four.y + four.z + four.w;
+            acc[h] *= shrink[h];
         }
         workgroupBarrier();
+        for (var j = slice; j < n && slice < SLICES; j += SLICES) {
+            let value = values[((first + j) * N_KV_HEADS + kv_head) * QUADS + local % QUADS];
+            for (var h = 0u; h < SHARE; h += 1u) {
+                acc[h] += scores[j * SHARE + h] * value;
+            }
+        }
     }
-    acc /= sum;
-    for (var i = 0u; i * WG + local < HEAD_DIM; i += 1u) {
-        y[query * HEAD_DIM + i * WG + local] = acc[i];
+    workgroupBarrier();
+    for (var h = 0u; h < SHARE; h += 1u) {
+        singles[local * SHARE + h] = sum[h];
+        quads[local * SHARE + h] = acc[h];
+    }
+    workgroupBarrier();
+    for (var h = 0u; h < SHARE; h += 1u) {
+        var sums = Sums();
+        if (local < QUADS) {
+            sums = total(local, h, top[h]);
+        }
+        close(sums, head + h, group.x / HEAD_GROUPS, n_keys, query + h, local);
     }
 }
 
-// The columns of a value that an invocation owns; conditions on constants fold away.
-fn value(at: u32) -> vec4<f32> {
-    var v = vec4(values[at], 0.0, 0.0, 0.0);
-    if (HEAD_DIM > WG) {
-        v.y = values[at + WG];
+fn kept4(four: vec4<f32>, key: vec4<u32>, head: u32) -> vec4<f32> {
+    return vec4(
+        kept(four.x, key.x, head), kept(four.y, key.y, head), kept(four.z, key.z, head), kept(four.w, key.w, head));
+}
+
+fn total(quad: u32, h: u32, top: f32) -> Sums {
+    var sums = Sums(vec4<f32>(), 0.0, top);
+    for (var slice = 0u; slice < SLICES; slice += 1u) {
+        sums.acc += quads[(slice * QUADS + quad) * SHARE + h];
     }
-    if (HEAD_DIM > 2u * WG) {
-        v.z = values[at + 2u * WG];
-        v.w = values[at + 3u * WG];
+    for (var i = 0u; i < WG; i += 1u) {
+        sums.weight += singles[i * SHARE + h];
     }
-    return v;
+    return sums;
 }

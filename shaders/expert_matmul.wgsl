@@ -2,6 +2,7 @@
 // bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
 override WG: u32;
 override ROW0: u32;
+override AT: u32; // row of the bound buffer that the first of them is
 override WIDTH: u32; // rows of one expert
 override OWN_INPUT: bool; // whether each expert has a row of x to itself
 
@@ -33,7 +34,7 @@ fn main(
     }
     let entry = groups[BLOCKS + 2u * group.z + 1u];
     end = groups[expert + 1u];
-    let dots = row_dots(clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0, entry);
+    let dots = row_dots(clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0 + AT, entry);
     for (var i = 0u; i < 4u; i += 1u) {
         if (is_here[i]) {
             write4(dots.first[i], entry, cols[i]);

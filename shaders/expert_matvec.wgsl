@@ -1,6 +1,7 @@
 // ExpertLinear for one token: the grid's third dimension is the i-th of its experts, LANES invocations to 4
 // rows. The bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
 override ROW0: u32;
+override AT: u32; // row of the bound buffer that the first of them is
 override WIDTH: u32; // rows of one expert
 override OWN_INPUT: bool; // whether each expert has a row of x to itself
 
@@ -18,7 +19,7 @@ fn main(
     let is_here = (cols < vec4(WIDTH)) & (rows >= vec4(ROW0)) & (rows < vec4(ROW0 + ROWS));
     var sums = vec4<f32>();
     if (any(is_here)) {
-        let here = clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0;
+        let here = clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0 + AT;
         sums = row_dots(here, select(0u, group.z, OWN_INPUT), local % LANES);
     }
     sums = reduce_sums(sums, local);

@@ -10,15 +10,19 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let rows = 4u * (flat_group(group, count) * (WG / LANES) + local / LANES) + vec4(0u, 1u, 2u, 3u);
+    let flat = flat_group(group, count);
+    let rows = 4u * (flat * (WG / LANES) + local / LANES) + vec4(0u, 1u, 2u, 3u);
     var sums = vec4<f32>();
     if (rows.x < ROWS) {
         sums = row_dots(min(rows, vec4(ROWS - 1u)), 0u, local % LANES);
     }
-    sums = reduce_sums(sums, local);
+    sums = norm_scale(local) * reduce_sums(sums, local);
+    var values = vec4<f32>();
     for (var i = local % LANES; i < 4u; i += LANES) {
         if (rows[i] < ROWS) {
-            y[ROW0 + rows[i]] = finish(sums[i], 0u, ROW0 + rows[i]);
+            values[i] = finish(sums[i], 0u, ROW0 + rows[i]);
+            y[ROW0 + rows[i]] = values[i];
         }
     }
+    tail(values, ROW0 + rows, flat, local);
 }

@@ -1,12 +1,12 @@
-//! CPU against GPU: every op over one table of cases, the laws of whole programs, and the sampler.
+//! CPU against GPU: every op over one table of cases, draws in flight, and the sampler.
 //!
 //! They need an adapter; CI has a software one (Mesa's lavapipe).
 
 mod common;
 
+use common::backends::{CONTEXT, gpu, nmse, on_cpu_with, on_gpu, on_gpu_with, reductions};
 use common::cases::Case;
-use common::{Llama, Model, Random, TINY, cases, uploads};
-use engine::cpu::{Arithmetic, CpuBackend, CpuOptions};
+use common::{Model, Random, TINY, cases, metric_cases};
 use engine::gpu::stream::Stream;
 use engine::gpu::{Gpu, GpuBackend, GpuOptions, MAX_IN_FLIGHT};
 use engine::op::Op;
@@ -14,79 +14,6 @@ use engine::sampler::{Sampling, sample};
 use pollster::block_on;
 
 const SENTINEL: f32 = -7777.0;
-const CONTEXT: usize = 320;
-
-fn gpu() -> Gpu {
-    let gpu = block_on(Gpu::new()).unwrap_or_else(|e| {
-        panic!("{e}\nThese tests need an adapter: install mesa-vulkan-drivers")
-    });
-    eprintln!("{}", gpu.describe());
-    gpu
-}
-
-/// A row to an invocation; many invocations to a row, with and without subgroups.
-fn reductions() -> [GpuOptions; 3] {
-    let plain = GpuOptions {
-        fuse: false,
-        chunk: Some(24),
-        lanes: Some(1),
-        ..Default::default()
-    };
-    let lanes = GpuOptions {
-        lanes: Some(32),
-        ..plain
-    };
-    [
-        plain,
-        lanes,
-        GpuOptions {
-            subgroups: false,
-            ..lanes
-        },
-    ]
-}
-
-fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {
-    let mut backend = block_on(GpuBackend::new(
-        gpu,
-        &model.program,
-        &model.infos,
-        CONTEXT,
-        options,
-    ))
-    .unwrap();
-    for (id, rows) in model.data.iter().enumerate() {
-        for rows in uploads(rows) {
-            backend.upload(id, &rows).unwrap();
-        }
-    }
-    backend
-}
-
-fn on_cpu(model: &Model) -> CpuBackend {
-    let floats = CpuOptions {
-        arithmetic: Arithmetic::Floats,
-        crew: None,
-    };
-    let mut backend = CpuBackend::new(&model.program, &model.infos, CONTEXT, floats).unwrap();
-    for (id, rows) in model.data.iter().enumerate() {
-        backend.upload(id, rows);
-    }
-    backend
-}
-
-/// `Σ (a - b)² / Σ b²`.
-fn nmse(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let square = |x: f64| x * x;
-    let error: f64 = a
-        .iter()
-        .zip(b)
-        .map(|(a, b)| square(f64::from(*a) - f64::from(*b)))
-        .sum();
-    let power: f64 = b.iter().map(|b| square(f64::from(*b))).sum();
-    error / power.max(1e-30)
-}
 
 /// Runs a case on both backends and compares what the op wrote, and what it should leave alone.
 fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
@@ -97,8 +24,9 @@ fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
         y,
         steps,
     } = case;
-    let mut cpu = on_cpu(model);
-    let mut backend = on_gpu(gpu, model, options);
+    let context = steps.iter().sum::<usize>().max(CONTEXT);
+    let mut cpu = on_cpu_with(model, context);
+    let mut backend = on_gpu_with(gpu, model, options, context);
     backend.fill(SENTINEL);
     let (mut random, mut pos, mut most) = (Random(99), 0, 0);
     for &n in steps {
@@ -161,6 +89,19 @@ fn every_reduction_agrees() {
     }
 }
 
+/// Of a real GPU, a head's keys are shared out among workgroups when a token is alone.
+#[test]
+fn shared_heads_agree() {
+    let gpu = gpu();
+    for case in cases::attention()
+        .iter()
+        .chain(&metric_cases::attention())
+        .chain(&cases::long_attention())
+    {
+        check(&gpu, case, reductions()[1]);
+    }
+}
+
 /// What is stored is what is read back, bit by bit.
 #[test]
 fn store_copies() {
@@ -194,84 +135,6 @@ fn streams_agree() {
         block_on(stream.read(2)).unwrap();
         let sum = block_on(stream.sum()).unwrap();
         assert_eq!(sum, engine::cpu::stream::sum(&words), "{n_words} words");
-    }
-}
-
-fn prompt(n: usize, vocab: usize) -> Vec<u32> {
-    let mut random = Random(7);
-    (0..n).map(|_| random.next() % vocab as u32).collect()
-}
-
-fn gpu_logits(backend: &mut GpuBackend, chunks: &[&[u32]]) -> Vec<f32> {
-    let mut pos = 0;
-    for (i, chunk) in chunks.iter().enumerate() {
-        backend.prefill(pos, chunk, i + 1 == chunks.len()).unwrap();
-        pos += chunk.len();
-    }
-    block_on(backend.drawn()).unwrap();
-    block_on(backend.logits()).unwrap()
-}
-
-#[test]
-fn whole_programs_agree() {
-    let gpu = gpu();
-    let tokens = prompt(40, TINY.vocab);
-    let chunks: Vec<&[u32]> = tokens.chunks(17).collect();
-    let singly: Vec<&[u32]> = tokens.chunks(1).collect();
-    for format in common::FORMATS {
-        let model = Llama {
-            format,
-            head_format: format,
-            ..TINY
-        }
-        .build();
-        let mut cpu = on_cpu(&model);
-        for (i, chunk) in chunks.iter().enumerate() {
-            cpu.prefill(17 * i, chunk, true);
-        }
-        let run = |what: &str, options: GpuOptions, chunks: &[&[u32]]| {
-            let mut backend = on_gpu(&gpu, &model, options);
-            let error = nmse(&gpu_logits(&mut backend, chunks), cpu.logits());
-            assert!(error < 1e-9, "{format:?} {what}: NMSE {error:e}");
-        };
-        let [plain, lanes, _] = reductions();
-        run("plain", plain, &chunks);
-        run(
-            "fused",
-            GpuOptions {
-                fuse: true,
-                ..plain
-            },
-            &chunks,
-        );
-        run(
-            "fused, token by token",
-            GpuOptions {
-                fuse: true,
-                ..plain
-            },
-            &singly,
-        );
-        run(
-            "fused, 32 lanes, token by token",
-            GpuOptions {
-                fuse: true,
-                ..lanes
-            },
-            &singly,
-        );
-        let split = GpuOptions {
-            max_binding_bytes: Some(32_768),
-            ..lanes
-        };
-        run(
-            "split weights",
-            GpuOptions {
-                fuse: true,
-                ..split
-            },
-            &chunks,
-        );
     }
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::mixture::SMALL;
 use common::{Model, SMOLLM2, TINY, cases};
 use engine::formats::Format;
 use engine::gpu::call::Call;
@@ -64,6 +65,25 @@ fn all_calls() -> BTreeMap<String, Call> {
             .build(),
         );
     }
+    models.push(SMALL.build());
+    for router_format in [Format::F32, Format::Bf16] {
+        models.push(
+            common::mixture::Mixture {
+                router_format,
+                n_experts: 9,
+                last_gain: false,
+                ..SMALL
+            }
+            .build(),
+        );
+    }
+    models.push(
+        common::mixture::Mixture {
+            n_experts: 33,
+            ..SMALL
+        }
+        .build(),
+    );
     models.push(
         common::Llama {
             vocab: 131,
@@ -100,6 +120,15 @@ fn every_kernel_validates_with_its_constants() {
                 .unwrap_or_else(|e| panic!("{key}\n{}", e.emit_to_string(&text)));
             (module, info)
         });
+        let used = module
+            .global_variables
+            .iter()
+            .filter(|(handle, _)| !info.get_entry_point(0)[*handle].is_empty())
+            .filter_map(|(_, global)| global.binding.map(|binding| binding.binding));
+        for index in used {
+            let is_bound = index == 0 || call.bindings.iter().any(|b| b.index == index);
+            assert!(is_bound, "{key}: nothing is bound at {index}");
+        }
         let constants = call
             .kernel
             .constants
@@ -214,17 +243,24 @@ fn large_grids_fold() {
     assert!(x * y >= 200_000);
 }
 
+/// Queries, keys and values; attention; its output; gate and up; down. Norms begin and end in these.
 #[test]
-fn eight_dispatches_per_layer() {
-    let count = |layers| calls_of_decode(&common::Llama { layers, ..TINY }.build(), TARGET);
-    assert_eq!(count(3) - count(2), 8);
-    // Three Linears, two Ropes and two Stores become two; gate, up and SwiGLU one; two Adds none.
+fn five_dispatches_per_layer() {
+    let llama = |layers| common::Llama { layers, ..TINY }.build();
+    let mixture = |layers| common::mixture::Mixture { layers, ..SMALL }.build();
+    for layers in 1..4 {
+        // And the embedding, the head and the draw.
+        assert_eq!(calls_of_decode(&llama(layers), TARGET), 5 * layers + 3);
+        assert_eq!(calls_of_decode(&mixture(layers), TARGET), 5 * layers + 3);
+    }
     let plain = Target {
         fuse: false,
         ..TARGET
     };
-    let saved = calls_of_decode(&TINY.build(), plain) - calls_of_decode(&TINY.build(), TARGET);
-    assert_eq!(saved, 2 * (5 + 2 + 2));
+    // Decode has no need of `Last`; the draw is no op.
+    let model = llama(2);
+    let n_ops = model.program.ops.len();
+    assert_eq!(calls_of_decode(&model, plain), n_ops - 1 + 1);
 }
 
 fn calls_of_decode(model: &Model, target: Target) -> usize {

@@ -8,8 +8,8 @@ override RADIUS_MAP: u32;
 
 fn kept(score: f32, key: u32, head: u32) -> f32 {
     var sum = 0.0;
-    for (var i = 0u; i < HEAD_DIM / 4u; i += 1u) {
-        let apart = keys[key * (HEAD_DIM / 4u) + i] - origins[head * (HEAD_DIM / 4u) + i];
+    for (var i = 0u; i < QUADS; i += 1u) {
+        let apart = keys[key * QUADS + i] - origins[head * QUADS + i];
         sum += dot(apart, apart);
     }
     if (sqrt(sum) > mapped(radii[head], RADIUS_MAP)) {

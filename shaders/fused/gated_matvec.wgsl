@@ -16,7 +16,7 @@ fn main(
         let here = min(rows, vec2(WIDTH - 1u));
         sums = row_dots(vec4(here, WIDTH + here), 0u, local % LANES);
     }
-    sums = reduce_sums(sums, local);
+    sums = norm_scale(local) * reduce_sums(sums, local);
     for (var i = local % LANES; i < 2u; i += LANES) {
         if (rows[i] < WIDTH) {
             y[rows[i]] = function(sums[i]) * sums[2u + i];

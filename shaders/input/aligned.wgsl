@@ -5,3 +5,8 @@
 fn x4(row: u32, col: u32) -> vec4<f32> {
     return x[(row * COLS + col) / 4u];
 }
+
+// The i-th number of the buffer.
+fn number(i: u32) -> f32 {
+    return x[i / 4u][i % 4u];
+}

@@ -12,3 +12,8 @@ fn x1(row: u32, col: u32) -> f32 {
 fn x4(row: u32, col: u32) -> vec4<f32> {
     return vec4(x1(row, col), x1(row, col + 1u), x1(row, col + 2u), x1(row, col + 3u));
 }
+
+// The i-th number of the buffer.
+fn number(i: u32) -> f32 {
+    return x[i];
+}

@@ -1,10 +1,14 @@
-// q . k
+// q . k, of SHARE queries with four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity(query: u32, key: u32) -> f32 {
-    var sum = 0.0;
-    for (var i = 0u; i < HEAD_DIM / 4u; i += 1u) {
-        sum += dot(q[query * (HEAD_DIM / 4u) + i], keys[key * (HEAD_DIM / 4u) + i]);
+fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
+    var sums = array<vec4<f32>, 4>();
+    for (var i = 0u; i < QUADS; i += 1u) {
+        let at = key * QUADS + i;
+        let four = mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        for (var h = 0u; h < SHARE; h += 1u) {
+            sums[h] += q[(query + h) * QUADS + i] * four;
+        }
     }
-    return sum;
+    return sums;
 }

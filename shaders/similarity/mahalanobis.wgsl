@@ -1,13 +1,13 @@
-// -sum of m_c * (q_c - k_c)^2, m being the head's diagonal metric.
+// -sum of m_c * (q_c - k_c)^2, m being the head's diagonal metric, of SHARE queries with four keys
 override DIAGONAL_MAP: u32;
-override QUADS: u32 = HEAD_DIM / 4u;
+override DIAGONALS: u32 = SHARE * QUADS;
 
 @group(0) @binding(6) var<storage, read> diagonals: array<f32>; // [N_HEADS, HEAD_DIM]
 
-var<workgroup> diagonal: array<vec4<f32>, QUADS>;
+var<workgroup> diagonal: array<vec4<f32>, DIAGONALS>; // [SHARE, QUADS]
 
 fn prepare(head: u32, local: u32) {
-    for (var i = local; i < QUADS; i += WG) {
+    for (var i = local; i < DIAGONALS; i += WG) {
         let at = head * HEAD_DIM + 4u * i;
         diagonal[i] = vec4(
             mapped(diagonals[at], DIAGONAL_MAP), mapped(diagonals[at + 1u], DIAGONAL_MAP),
@@ -16,11 +16,21 @@ fn prepare(head: u32, local: u32) {
     workgroupBarrier();
 }
 
-fn similarity(query: u32, key: u32) -> f32 {
-    var sum = 0.0;
+fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
+    var sums = array<vec4<f32>, 4>();
     for (var i = 0u; i < QUADS; i += 1u) {
-        let apart = q[query * QUADS + i] - keys[key * QUADS + i];
-        sum += dot(diagonal[i] * apart, apart);
+        let at = key * QUADS + i;
+        let four = array(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        for (var h = 0u; h < SHARE; h += 1u) {
+            let a = q[(query + h) * QUADS + i];
+            let m = diagonal[h * QUADS + i];
+            sums[h] -= vec4(
+                square(m, a - four[0]), square(m, a - four[1]), square(m, a - four[2]), square(m, a - four[3]));
+        }
     }
-    return -sum;
+    return sums;
+}
+
+fn square(m: vec4<f32>, v: vec4<f32>) -> f32 {
+    return dot(m * v, v);
 }

@@ -1,11 +1,19 @@
-// -|q - k|^2
+// -|q - k|^2, of SHARE queries with four keys
 fn prepare(head: u32, local: u32) {}
 
-fn similarity(query: u32, key: u32) -> f32 {
-    var sum = 0.0;
-    for (var i = 0u; i < HEAD_DIM / 4u; i += 1u) {
-        let apart = q[query * (HEAD_DIM / 4u) + i] - keys[key * (HEAD_DIM / 4u) + i];
-        sum += dot(apart, apart);
+fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
+    var sums = array<vec4<f32>, 4>();
+    for (var i = 0u; i < QUADS; i += 1u) {
+        let at = key * QUADS + i;
+        let four = array(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        for (var h = 0u; h < SHARE; h += 1u) {
+            let a = q[(query + h) * QUADS + i];
+            sums[h] -= vec4(square(a - four[0]), square(a - four[1]), square(a - four[2]), square(a - four[3]));
+        }
     }
-    return -sum;
+    return sums;
+}
+
+fn square(v: vec4<f32>) -> f32 {
+    return dot(v, v);
 }

@@ -1,12 +1,29 @@
 //! Attention: which files make its kernel for a metric.
 
-use super::call::{Call, Kernel, bindings, read};
+use super::call::{Call, Kernel, bindings, read, write};
 use super::kernels::{Emitter, WG};
 use super::plan::Buf;
 use crate::op::{Heads, Metric, Parameter, Similarity};
 
 /// Keys that attention looks at at a time.
-const TILE: usize = 128;
+const TILE: usize = 4 * WG;
+/// Workgroups that share a head's keys at most; the one that merges them has an invocation for each.
+const MOST_CHUNKS: usize = 32;
+/// Query heads of one key head that a workgroup takes at most: see shaders/attention.wgsl.
+const MOST_SHARED: usize = 4;
+/// WebGPU's default limit.
+const MOST_BUFFERS: usize = 8;
+
+/// Keys of a workgroup, where a head's keys are shared out.
+fn chunk(context: usize) -> usize {
+    context.div_ceil(MOST_CHUNKS).next_multiple_of(TILE)
+}
+
+/// Words of the buffer where workgroups leave sums for one another: see shaders/span/chunks.wgsl.
+pub(super) fn shared_words(heads: Heads, context: usize) -> usize {
+    let n_chunks = context.div_ceil(chunk(context));
+    heads.n_heads * (1 + n_chunks * (heads.head_dim + 2))
+}
 
 impl Emitter<'_> {
     /// `reads`: queries, keys, values.
@@ -17,11 +34,12 @@ impl Emitter<'_> {
         metric: &Metric,
         y: Buf,
     ) -> Call {
+        let share = self.share(heads);
         let constants = vec![
             ("WG", WG as f64),
-            ("TILE", TILE as f64),
             ("N_HEADS", heads.n_heads as f64),
             ("N_KV_HEADS", heads.n_kv_heads as f64),
+            ("SHARE", share as f64),
             ("HEAD_DIM", heads.head_dim as f64),
             ("SCALE", f64::from(metric.scale)),
         ];
@@ -31,7 +49,7 @@ impl Emitter<'_> {
                 constants,
             },
             bindings: bindings(reads, &[y]),
-            groups: heads.n_heads as u32,
+            groups: (heads.n_heads / share) as u32,
             blocks: self.blocks(1),
         };
         let files = &mut call.kernel.files;
@@ -68,6 +86,38 @@ impl Emitter<'_> {
         if let Some(balls) = metric.balls {
             call.bindings.push(read(7, Buf::Vector(balls.origins.id)));
         }
+        let span = self.span(&mut call);
+        let main = call.kernel.files.len() - 1;
+        call.kernel.files.insert(main, span);
         call
+    }
+    /// Query heads of a workgroup. A lone token's are too few on hardware to put them together.
+    fn share(&self, heads: Heads) -> usize {
+        let n_alike = heads.n_heads / heads.n_kv_heads;
+        let most = if self.is_alone() { 1 } else { MOST_SHARED };
+        let divides = |n: &usize| n_alike.is_multiple_of(*n);
+        (1..=most).rev().find(divides).expect("1 divides all")
+    }
+
+    /// Whether a token is all there is for a GPU to do.
+    fn is_alone(&self) -> bool {
+        self.decode && self.target.lanes > 1
+    }
+
+    /// Shares a head's keys out where one token alone would leave most of a GPU idle. A software adapter is busy
+    /// with a workgroup to a head.
+    fn span(&self, call: &mut Call) -> &'static str {
+        let context = self.plan.context;
+        let chunk = chunk(context);
+        if !self.is_alone() || context <= chunk || call.bindings.len() == MOST_BUFFERS {
+            return "span/whole";
+        }
+        let n_chunks = context.div_ceil(chunk);
+        call.kernel
+            .constants
+            .extend([("CHUNKS", n_chunks as f64), ("CHUNK", chunk as f64)]);
+        call.bindings.push(write(9, Buf::SharedSums));
+        call.groups *= n_chunks as u32;
+        "span/chunks"
     }
 }

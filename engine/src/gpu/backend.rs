@@ -119,13 +119,13 @@ impl GpuBackend {
             let part = piece.part;
             self.write(
                 Buf::Quants(part),
-                at * quants_bytes,
+                self.plan.parts[part].quants_at(at),
                 &rows.quants[cut(quants_bytes)],
             );
             if scales_bytes > 0 {
                 self.write(
                     Buf::Scales(part),
-                    at * scales_bytes,
+                    self.plan.parts[part].scales_at(at),
                     &rows.scales[cut(scales_bytes)],
                 );
             }

@@ -1,112 +1,43 @@
-//! Neighbouring ops that one kernel does better: `Vec<Op>` → `Vec<Node>`.
+//! Neighbouring ops that one kernel does better: `Vec<Op>` → `Vec<Node>`, for many tokens and for one.
 //!
 //! Each fusion is one pattern function. It applies only where every intermediate that disappears has a
 //! single reader, inside the pattern. Activations are written once, so an op may move to wherever its
 //! inputs exist. Model files and the CPU never see a fused node: CPU (plain) against GPU (fused) is the test.
+//!
+//! Decode goes on from what is fused for many tokens ([`decode`]): where an input is one row, a matrix and what
+//! follows it are one dispatch more often.
 
-use crate::formats::WeightInfo;
+mod decode;
+
+use super::node::{Node, Nodes};
+use crate::formats::{Format, WeightInfo};
 use crate::op::{Act, Cache, Function, Op, Rotary, Weight};
 use crate::program::Program;
 
-/// An op, or several in one dispatch.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Node {
-    /// Not fused.
-    Plain(Op),
-    /// Linears of the same input, their weights stacked by rows: `x[n, cols] → y[n, Σ rows]`.
-    Stack {
-        /// `[n, cols]`
-        x: Act,
-        /// `[rows_i, cols]` each, of one format.
-        weights: Vec<Weight>,
-        /// `[n, Σ rows_i]`
-        y: Act,
-    },
-    /// Queries, keys and values side by side: turn queries into `q`, keys into `k`, copy values into `v`.
-    RopeStore {
-        /// `[n, q.width + k.width + v.width]`
-        x: Act,
-        /// For queries and keys.
-        rotary: Rotary,
-        /// `[n, n_heads · head_dim]`
-        q: Act,
-        /// `[context, n_kv_heads · head_dim]`
-        k: Cache,
-        /// `[context, n_kv_heads · head_dim]`
-        v: Cache,
-    },
-    /// `y = f(gate · x) · (up · x)`, the two weights stacked by rows.
-    Gated {
-        /// `[n, cols]`
-        x: Act,
-        /// `[hidden, cols]`
-        gate: Weight,
-        /// `[hidden, cols]`
-        up: Weight,
-        /// Which function.
-        function: Function,
-        /// `[n, hidden]`
-        y: Act,
-    },
-    /// `y = x · wᵀ + residual`.
-    LinearAdd {
-        /// `[n, cols]`
-        x: Act,
-        /// `[rows, cols]`
-        w: Weight,
-        /// `[n, rows]`
-        residual: Act,
-        /// `[n, rows]`
-        y: Act,
-    },
-}
-
-impl Node {
-    /// The activations that the node reads.
-    pub fn reads(&self) -> Vec<Act> {
-        match self {
-            Node::Plain(op) => op.reads(),
-            Node::Stack { x, .. } | Node::RopeStore { x, .. } | Node::Gated { x, .. } => vec![*x],
-            Node::LinearAdd { x, residual, .. } => vec![*x, *residual],
-        }
-    }
-
-    /// The activation that the node writes.
-    pub fn writes(&self) -> Option<Act> {
-        match self {
-            Node::Plain(op) => op.writes(),
-            Node::RopeStore { q, .. } => Some(*q),
-            Node::Stack { y, .. } | Node::Gated { y, .. } | Node::LinearAdd { y, .. } => Some(*y),
-        }
-    }
-
-    /// The weights that must lie below one another in one buffer.
-    pub fn stack(&self) -> Vec<Weight> {
-        match self {
-            Node::Stack { weights, .. } => weights.clone(),
-            Node::Gated { gate, up, .. } => vec![*gate, *up],
-            _ => vec![],
-        }
+/// The program as it was recorded.
+pub fn plain(program: &Program) -> Nodes {
+    let each = |op: &Op| Some(Node::Plain(op.clone()));
+    let many: Vec<Option<Node>> = program.ops.iter().map(each).collect();
+    Nodes {
+        one: many.clone(),
+        many,
+        head: program.head,
     }
 }
 
-/// The program's body as it was recorded.
-pub fn plain(program: &Program) -> Vec<Node> {
-    program.body().iter().cloned().map(Node::Plain).collect()
-}
-
-/// The program's body with every pattern applied wherever it fits. `max_bytes` is the largest buffer that
-/// a kernel can bind: a stack must lie in one.
-pub fn fuse(program: &Program, weights: &[WeightInfo], max_bytes: u64) -> Vec<Node> {
+/// The program with every pattern applied wherever it fits. `max_bytes` is the largest buffer that a kernel can
+/// bind: a stack must lie in one.
+pub fn fuse(program: &Program, weights: &[WeightInfo], max_bytes: u64) -> Nodes {
     let mut fuser = Fuser {
-        nodes: plain(program).into_iter().map(Some).collect(),
+        nodes: plain(program).many,
         readers: count_readers(program),
         weight_uses: count_weight_uses(program),
+        logits: program.logits,
         n_acts: program.slot_of.len(),
         weights,
         max_bytes,
     };
-    for i in 0..fuser.nodes.len() {
+    for i in 0..program.head {
         let Some(Node::Plain(op)) = fuser.nodes[i].clone() else {
             continue;
         };
@@ -122,7 +53,19 @@ pub fn fuse(program: &Program, weights: &[WeightInfo], max_bytes: u64) -> Vec<No
             _ => None,
         };
     }
-    fuser.nodes.into_iter().flatten().collect()
+    let many = fuser.nodes.clone();
+    fuser.decode();
+    Nodes {
+        many,
+        one: fuser.nodes,
+        head: program.head,
+    }
+}
+
+/// Rows of a weight that one binding of `max_bytes` holds.
+pub(super) fn rows_per_binding(info: &WeightInfo, max_bytes: u64) -> usize {
+    let row_bytes = info.format.row_quants_bytes(info.cols).max(1);
+    (max_bytes as usize / row_bytes / 2 * 2).max(2)
 }
 
 struct Fuser<'a> {
@@ -132,6 +75,7 @@ struct Fuser<'a> {
     readers: Vec<usize>,
     /// How many ops of the whole program use each weight.
     weight_uses: Vec<usize>,
+    logits: Act,
     /// First free activation id.
     n_acts: usize,
     weights: &'a [WeightInfo],
@@ -211,7 +155,7 @@ impl Fuser<'_> {
             (None, Some(linear)) => (linear, b),
             (None, None) => return None,
         };
-        if residual.id == self.output(at)?.id {
+        if a == b {
             return None;
         }
         self.nodes[at] = None;
@@ -274,25 +218,33 @@ impl Fuser<'_> {
     /// Who writes `y`, if `y` has a single reader.
     fn writer(&self, y: Act) -> Option<usize> {
         (self.readers[y.id] == 1).then_some(())?;
-        (0..self.nodes.len()).find(|&i| self.output(i) == Some(y))
+        self.maker(y)
     }
 
-    fn output(&self, i: usize) -> Option<Act> {
-        self.nodes[i].as_ref()?.writes()
+    /// Who writes `y`.
+    fn maker(&self, y: Act) -> Option<usize> {
+        let writes = |node: &Option<Node>| node.as_ref().is_some_and(|n| n.writes().contains(&y));
+        self.nodes.iter().position(writes)
     }
 
-    /// The same weights, if they can lie below one another: of one format, each used once, each ending on
-    /// a whole word, all within one binding.
+    /// The same weights, if they can lie below one another: of one format, or the last of them of B1 below I4,
+    /// each used once, each ending on a whole word, all within one binding.
     fn stackable(&self, weights: Vec<Weight>) -> Option<Vec<Weight>> {
         let infos: Vec<&WeightInfo> = weights.iter().map(|w| &self.weights[w.id]).collect();
         let format = infos[0].format;
         let words = |info: &&WeightInfo| {
-            (info.rows * format.row_quants_bytes(info.cols)).is_multiple_of(4)
-                && (info.rows * format.row_scales_bytes(info.cols)).is_multiple_of(4)
+            (info.rows * info.format.row_quants_bytes(info.cols)).is_multiple_of(4)
+                && (info.rows * info.format.row_scales_bytes(info.cols)).is_multiple_of(4)
         };
-        let rows: usize = infos.iter().map(|info| info.rows).sum();
-        let fits = (rows * format.row_quants_bytes(infos[0].cols)) as u64 <= self.max_bytes;
-        let alike = infos.iter().all(|info| info.format == format);
+        let n_bytes = |info: &&WeightInfo| info.rows * info.format.row_quants_bytes(info.cols);
+        let fits = infos.iter().map(n_bytes).sum::<usize>() as u64 <= self.max_bytes;
+        let n_first = infos
+            .iter()
+            .take_while(|info| info.format == format)
+            .count();
+        let rest = &infos[n_first..];
+        let alike = rest.is_empty()
+            || format == Format::I4 && rest.iter().all(|info| info.format == Format::B1);
         let once = weights.iter().all(|w| self.weight_uses[w.id] == 1);
         (alike && once && fits && infos.iter().all(words)).then_some(weights)
     }

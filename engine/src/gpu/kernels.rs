@@ -1,7 +1,7 @@
 //! Nodes → calls: which files make the kernel, its constants, its buffers, its grid.
 
 use super::call::{Binding, Blocks, Call, Kernel, bindings, kernel, read, write};
-use super::fuse::Node;
+use super::node::{Node, Norm};
 use super::plan::{Buf, Part, Plan, Target};
 use crate::formats::Format;
 use crate::op::{Act, Function, Op, Weight};
@@ -16,13 +16,26 @@ const ROWS_AT_ONCE: usize = 4;
 pub(super) struct Emitter<'a> {
     pub plan: &'a Plan,
     pub target: Target,
+    /// True where only one token is run.
+    pub decode: bool,
     /// True where only one row is worked on.
     pub single: bool,
     /// An activation that is another under a second name.
     pub alias: Option<(Act, Act)>,
 }
 
-impl Emitter<'_> {
+impl<'a> Emitter<'a> {
+    /// For the body of decode or of prefill.
+    pub fn new(plan: &'a Plan, target: Target, decode: bool) -> Self {
+        Emitter {
+            plan,
+            target,
+            decode,
+            single: decode,
+            alias: None,
+        }
+    }
+
     /// The buffer of an activation.
     pub fn slot(&self, act: Act) -> Buf {
         let act = match self.alias {
@@ -37,7 +50,7 @@ impl Emitter<'_> {
         match node {
             Node::Plain(op) => self.plain(op),
             Node::Stack { x, weights, y } => {
-                self.linear(*x, weights[0], "epilogue/plain", None, *y)
+                self.linear(*x, weights[0], ("epilogue/plain", None), *y, None)
             }
             Node::RopeStore { x, rotary, q, k, v } => {
                 vec![self.rope_store(*x, rotary, *q, (*k, *v))]
@@ -50,8 +63,20 @@ impl Emitter<'_> {
                 ..
             } => vec![self.gated(*x, *gate, *function, *y)],
             Node::LinearAdd { x, w, residual, y } => {
-                self.linear(*x, *w, "epilogue/add", Some(self.slot(*residual)), *y)
+                let residual = Some(self.slot(*residual));
+                self.linear(*x, *w, ("epilogue/add", residual), *y, None)
             }
+            Node::AttentionInput {
+                x,
+                weights,
+                rotary,
+                q,
+                k,
+                v,
+            } => vec![self.attention_input(*x, weights, rotary, *q, (*k, *v))],
+            Node::GatedExperts { .. } => vec![self.gated_experts(node)],
+            Node::CombinedExperts { .. } => vec![self.combined_experts(node, None)],
+            Node::Normed { node, norm } => self.normed(node, norm),
         }
     }
 
@@ -64,13 +89,16 @@ impl Emitter<'_> {
                 w,
                 bias: None,
                 y,
-            } => self.linear(*x, *w, "epilogue/plain", None, *y),
+            } => self.linear(*x, *w, ("epilogue/plain", None), *y, None),
             Op::Linear {
                 x,
                 w,
                 bias: Some(bias),
                 y,
-            } => self.linear(*x, *w, "epilogue/bias", Some(Buf::Vector(bias.id)), *y),
+            } => {
+                let bias = Some(Buf::Vector(bias.id));
+                self.linear(*x, *w, ("epilogue/bias", bias), *y, None)
+            }
             Op::Rope {
                 x,
                 rotary,
@@ -146,33 +174,45 @@ impl Emitter<'_> {
         }
     }
 
-    /// One call for each part of `w`, or of the stack that begins with it.
-    fn linear(
+    /// One call for each part of `w`, or of the stack that begins with it. The epilogue is a file and what it
+    /// binds.
+    pub(super) fn linear(
         &self,
         x: Act,
         w: Weight,
-        epilogue: &'static str,
-        extra: Option<Buf>,
+        (epilogue, extra): (&'static str, Option<Buf>),
         y: Act,
+        norm: Option<&Norm>,
     ) -> Vec<Call> {
         let mut calls = Vec::new();
-        for piece in &self.plan.pieces[w.id] {
+        let pieces = &self.plan.pieces[w.id];
+        for piece in pieces {
+            assert_eq!(piece.at, 0, "a matrix is the first of its stack");
             let part = &self.plan.parts[piece.part];
-            let (mut files, mut constants) = self.matrix(part);
+            let rows = match pieces.len() {
+                1 => y.width,
+                _ => piece.rows.len(),
+            };
+            let (mut files, mut constants) = self.matrix(part, rows);
             constants.extend([("ROW0", piece.rows.start as f64), ("WIDTH", y.width as f64)]);
             files.push(epilogue);
-            files.extend(if self.single {
-                ["matvec"].as_slice()
-            } else {
-                &["rows/straight", "matmul"]
-            });
             let mut bindings = part_bindings(piece.part, part);
             bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
             bindings.extend(extra.map(|buf| read(5, buf)));
+            if self.single {
+                for role in [self.norm_role(x), self.tail_role(part, norm)] {
+                    files.extend(role.files);
+                    constants.extend(role.constants);
+                    bindings.extend(role.bindings);
+                }
+                files.push("matvec");
+            } else {
+                files.extend(["rows/straight", "matmul"]);
+            }
             calls.push(Call {
                 kernel: Kernel { files, constants },
                 bindings,
-                groups: self.row_groups(part, part.rows),
+                groups: self.row_groups(part, rows),
                 blocks: self.blocks(8),
             });
         }
@@ -182,14 +222,17 @@ impl Emitter<'_> {
     fn gated(&self, x: Act, gate: Weight, function: Function, y: Act) -> Call {
         let piece = &self.plan.pieces[gate.id][0];
         let part = &self.plan.parts[piece.part];
-        let (mut files, mut constants) = self.matrix(part);
+        let (mut files, mut constants) = self.matrix(part, 2 * y.width);
         constants.push(("WIDTH", y.width as f64));
         files.push(function_file(function));
-        files.extend(if self.single {
-            ["fused/gated_matvec"].as_slice()
+        if self.single {
+            let role = self.norm_role(x);
+            files.extend(role.files);
+            constants.extend(role.constants);
+            files.push("fused/gated_matvec");
         } else {
-            &["rows/straight", "fused/gated_matmul"]
-        });
+            files.extend(["rows/straight", "fused/gated_matmul"]);
+        }
         let mut bindings = part_bindings(piece.part, part);
         bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
         Call {
@@ -205,7 +248,7 @@ impl Emitter<'_> {
         let mut calls = Vec::new();
         for piece in &self.plan.pieces[w.id] {
             let part = &self.plan.parts[piece.part];
-            let mut constants = shape(part);
+            let mut constants = shape(part, part.rows);
             constants.extend([("WG", WG as f64), ("ROW0", piece.rows.start as f64)]);
             let mut bindings = part_bindings(piece.part, part);
             bindings.extend([read(3, Buf::Tokens), write(4, self.slot(y))]);
@@ -224,20 +267,6 @@ impl Emitter<'_> {
     pub(super) fn row_reduce(&self) -> (&'static str, Vec<(&'static str, f64)>) {
         let wg = if self.target.lanes == 1 { WG } else { 2 * WG };
         self.reduce(wg, wg)
-    }
-
-    fn rms_norm(&self, x: Act, w: Option<Weight>, eps: f32, y: Act) -> Call {
-        let (reduce, mut constants) = self.row_reduce();
-        constants.extend([("WIDTH", x.width as f64), ("EPS", f64::from(eps))]);
-        let mut bindings = vec![read(1, self.slot(x)), write(3, self.slot(y))];
-        bindings.extend(w.map(|w| read(2, Buf::Vector(w.id))));
-        let files = ["step", reduce, factor_file(w.is_some()), "rms_norm"];
-        Call {
-            kernel: kernel(&files, constants),
-            bindings,
-            groups: 1,
-            blocks: self.blocks(1),
-        }
     }
 
     /// A kernel that takes `WIDTH` and gives each column of a row to an invocation.
@@ -267,8 +296,12 @@ impl Emitter<'_> {
         }
     }
 
-    /// The files and constants that every Linear shares.
-    pub(super) fn matrix(&self, part: &Part) -> (Vec<&'static str>, Vec<(&'static str, f64)>) {
+    /// The files and constants that every Linear of `rows` rows shares.
+    pub(super) fn matrix(
+        &self,
+        part: &Part,
+        rows: usize,
+    ) -> (Vec<&'static str>, Vec<(&'static str, f64)>) {
         let input = if part.cols.is_multiple_of(8) {
             "input/aligned"
         } else {
@@ -276,7 +309,7 @@ impl Emitter<'_> {
         };
         let mut files = vec!["step", "matrix", input];
         files.extend(format_files(part));
-        let mut constants = shape(part);
+        let mut constants = shape(part, rows);
         if self.single {
             let (wg, lanes) = self.lanes(part);
             let (reduce, sizes) = self.reduce(wg, lanes);
@@ -300,7 +333,7 @@ impl Emitter<'_> {
     }
 
     /// Workgroup size and invocations to a few rows: no more than there are groups of 32 weights.
-    fn lanes(&self, part: &Part) -> (usize, usize) {
+    pub(super) fn lanes(&self, part: &Part) -> (usize, usize) {
         let most = part.cols.div_ceil(32).next_power_of_two();
         (WG, (self.target.lanes as usize).min(most))
     }
@@ -346,12 +379,17 @@ pub(super) fn part_bindings(index: usize, part: &Part) -> Vec<Binding> {
     bindings
 }
 
-fn shape(part: &Part) -> Vec<(&'static str, f64)> {
-    vec![("ROWS", part.rows as f64), ("COLS", part.cols as f64)]
+pub(super) fn shape(part: &Part, rows: usize) -> Vec<(&'static str, f64)> {
+    let mut constants = vec![("ROWS", rows as f64), ("COLS", part.cols as f64)];
+    if part.b1_rows > 0 {
+        constants.push(("SPLIT", (part.rows - part.b1_rows) as f64));
+    }
+    constants
 }
 
-fn format_files(part: &Part) -> Vec<&'static str> {
+pub(super) fn format_files(part: &Part) -> Vec<&'static str> {
     match part.format {
+        Format::I4 if part.b1_rows > 0 => vec!["formats/i4_b1"],
         Format::F32 => vec!["formats/f32"],
         Format::F16 => vec!["formats/halves", "formats/f16"],
         Format::Bf16 => vec!["formats/halves", "formats/bf16"],
@@ -370,7 +408,7 @@ pub(super) fn factor_file(is_given: bool) -> &'static str {
     }
 }
 
-fn function_file(function: Function) -> &'static str {
+pub(super) fn function_file(function: Function) -> &'static str {
     match function {
         Function::Silu => "functions/silu",
         Function::Gelu => "functions/gelu",

@@ -116,7 +116,7 @@ impl Emitter<'_> {
             ("TEMPERATURE", f64::from(temperature)),
         ];
         let mut bindings = vec![read(1, self.slot(logits)), write(3, self.slot(y))];
-        bindings.extend(bias.map(|bias| read(2, Buf::Vector(bias.id))));
+        bindings.extend(bias.map(|bias| read(6, Buf::Vector(bias.id))));
         Call {
             kernel: kernel(&["step", biased, "path_weights"], constants),
             bindings,

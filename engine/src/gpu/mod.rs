@@ -2,9 +2,9 @@
 //!
 //! - [`device`]: the adapter, its limits, and what becomes of it;
 //! - [`options`]: what a caller may choose;
-//! - [`fuse`]: neighbouring ops that one kernel does better;
-//! - [`plan`], `kernels` (and `attention`, `rotary`, `mixing`, `experts`) and [`call`]: buffers and calls, worked
-//!   out without a device, so that every shader that can be asked for is tested without one;
+//! - [`node`], [`fuse`]: neighbouring ops that one kernel does better;
+//! - [`plan`], `kernels` (and `attention`, `rotary`, `norm`, `mixing`, `experts`) and [`call`]: buffers and calls,
+//!   worked out without a device, so that every shader that can be asked for is tested without one;
 //! - [`shaders`]: the files that kernels are made of;
 //! - `schedule`: the plan with real buffers, pipelines and bind groups;
 //! - [`backend`]: steps, draws in flight, and reading them back;
@@ -18,6 +18,8 @@ mod experts;
 pub mod fuse;
 mod kernels;
 mod mixing;
+pub mod node;
+mod norm;
 pub mod options;
 pub mod plan;
 mod rotary;

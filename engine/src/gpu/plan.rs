@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::attention::shared_words;
 use super::call::Call;
 use super::experts::group_words;
-use super::fuse::{self, Node};
+use super::fuse::{self, rows_per_binding};
 use super::kernels::{Emitter, sampler};
+use super::node::{Node, Nodes};
+use super::norm::Deferred;
 use crate::formats::{Format, WeightInfo};
 use crate::op::{Act, Op};
 use crate::program::{Program, Slot};
@@ -47,6 +50,8 @@ pub enum Buf {
     Vector(usize),
     /// Cosines and sines, `[context, frequencies]`.
     Turns(usize),
+    /// What workgroups that share an attention head leave for one another.
+    SharedSums,
     /// `Sampling`.
     Sampling,
     /// `[vocab]` bits.
@@ -62,12 +67,28 @@ pub enum Buf {
 pub struct Part {
     /// The weight's name.
     pub label: String,
-    /// How it is packed.
+    /// How its rows are packed, but for the last.
     pub format: Format,
     /// Rows in this part.
     pub rows: usize,
+    /// How many of them, the last, are B1 below I4.
+    pub b1_rows: usize,
     /// Columns.
     pub cols: usize,
+}
+
+impl Part {
+    /// Bytes of quants before a row.
+    pub fn quants_at(&self, row: usize) -> usize {
+        let n_b1 = row.saturating_sub(self.rows - self.b1_rows);
+        (row - n_b1) * self.format.row_quants_bytes(self.cols)
+            + n_b1 * Format::B1.row_quants_bytes(self.cols)
+    }
+
+    /// Bytes of scales before a row; I4 and B1 have the same.
+    pub fn scales_at(&self, row: usize) -> usize {
+        row * self.format.row_scales_bytes(self.cols)
+    }
 }
 
 /// Where some rows of a weight go.
@@ -103,6 +124,8 @@ pub struct Plan {
     pub group_bytes: BTreeMap<usize, u64>,
     /// Bytes of every cache.
     pub cache_bytes: Vec<u64>,
+    /// Bytes of [`Buf::SharedSums`].
+    pub shared_bytes: u64,
     /// The slot of every activation, fused ones after the program's; `None` where fusion removed it.
     pub slot_of: Vec<Option<usize>>,
     /// Weight buffers.
@@ -111,6 +134,8 @@ pub struct Plan {
     pub pieces: Vec<Vec<Piece>>,
     /// By weight id: whether it is a norm weight or a bias.
     pub is_vector: Vec<bool>,
+    /// By activation: what decode leaves to its readers.
+    pub deferred: BTreeMap<usize, Deferred>,
     /// Radians per position of each distinct table of cosines and sines.
     pub frequencies: Vec<Vec<f32>>,
     /// `[1, vocab]`
@@ -124,15 +149,14 @@ pub struct Plan {
 impl Plan {
     /// Compiles `program`; `weights[id]` describes weight `id`.
     pub fn new(program: &Program, weights: &[WeightInfo], context: usize, target: Target) -> Plan {
-        let body = if target.fuse {
+        let nodes = if target.fuse {
             fuse::fuse(program, weights, target.max_binding_bytes)
         } else {
             fuse::plain(program)
         };
-        let head: Vec<Node> = program.tail().iter().cloned().map(Node::Plain).collect();
-        let (slot_of, slots) = assign_slots(&body, &head, program);
+        let (slot_of, slots) = assign_slots(&nodes, program);
         let is_vector = vectors(program, weights.len());
-        let (parts, pieces) = place_weights(&body, weights, &is_vector, target.max_binding_bytes);
+        let (parts, pieces) = place_weights(&nodes, weights, &is_vector, target.max_binding_bytes);
         let mut plan = Plan {
             decode: Phase::default(),
             prefill: Phase::default(),
@@ -153,87 +177,103 @@ impl Plan {
                 .iter()
                 .map(|width| (context * width).next_multiple_of(4) as u64 * 4)
                 .collect(),
+            shared_bytes: shared_bytes(program, context),
             group_bytes: group_bytes(program, &slot_of, target.chunk),
             slot_of,
             parts,
             pieces,
             is_vector,
+            deferred: BTreeMap::new(),
             frequencies: frequencies(program),
             logits: program.logits,
             context,
             chunk: target.chunk,
         };
-        plan.decode = plan.phase(&body, &head, target, true);
-        plan.prefill = plan.phase(&body, &head, target, false);
+        for node in nodes.one.iter().flatten() {
+            plan.widen(node, target);
+        }
+        plan.decode = plan.phase(&nodes, target, true);
+        plan.prefill = plan.phase(&nodes, target, false);
         plan
+    }
+
+    /// Makes room for what decode writes behind an activation.
+    fn widen(&mut self, node: &Node, target: Target) {
+        let emitter = Emitter::new(self, target, true);
+        let (act, words) = match node {
+            Node::Normed { node, norm } => {
+                let deferred = emitter.defer(node, norm);
+                let words = norm.y.width + deferred.words();
+                self.deferred.insert(norm.y.id, deferred);
+                (norm.y, words)
+            }
+            Node::GatedExperts { y, routing, .. } => {
+                let hidden = y.width / (routing.width / 2);
+                (*y, y.width + hidden)
+            }
+            _ => return,
+        };
+        let slot = self.slot_of[act.id].expect("a node's output has a slot");
+        self.slot_bytes[slot] = self.slot_bytes[slot].max(words.next_multiple_of(4) as u64 * 4);
     }
 
     /// Bytes of weights, caches and activations.
     pub fn bytes(&self) -> u64 {
-        let part = |part: &Part| part.format.bytes(part.rows, part.cols) as u64;
+        let part = |part: &Part| (part.quants_at(part.rows) + part.scales_at(part.rows)) as u64;
         let weights: u64 = self.parts.iter().map(part).sum();
         let activations = self.slot_bytes.iter().chain(self.group_bytes.values());
         weights + activations.chain(&self.cache_bytes).sum::<u64>()
     }
 
-    fn phase(&self, body: &[Node], head: &[Node], target: Target, decode: bool) -> Phase {
-        let mut emitter = Emitter {
-            plan: self,
-            target,
-            single: decode,
-            alias: None,
-        };
-        let body = body.iter().flat_map(|node| emitter.emit(node)).collect();
+    fn phase(&self, nodes: &Nodes, target: Target, decode: bool) -> Phase {
+        let list = if decode { &nodes.one } else { &nodes.many };
+        let (body, head) = list.split_at(nodes.head);
+        let mut emitter = Emitter::new(self, target, decode);
+        let body = body.iter().flatten();
+        let body = body.flat_map(|node| emitter.emit(node)).collect();
         emitter.single = true;
-        if let (true, Some(Node::Plain(Op::Last { x, y }))) = (decode, head.first())
+        if let (true, Some(Some(Node::Plain(Op::Last { x, y })))) = (decode, head.first())
             && *y != self.logits
         {
             // The only row is the last one: the head reads it where it lies.
             emitter.alias = Some((*y, *x));
         }
-        let mut head: Vec<Call> = head.iter().flat_map(|node| emitter.emit(node)).collect();
+        let head = head.iter().flatten();
+        let mut head: Vec<Call> = head.flat_map(|node| emitter.emit(node)).collect();
         head.push(sampler(self.logits.width, emitter.slot(self.logits)));
         Phase { body, head }
     }
 }
 
 /// Gives activations slots such that two that are alive at the same time never share one: each lives from
-/// the node that writes it through the last that reads it. Body and head never share.
-fn assign_slots(
-    body: &[Node],
-    head: &[Node],
-    program: &Program,
-) -> (Vec<Option<usize>>, Vec<Slot>) {
-    let nodes: Vec<&Node> = body.iter().chain(head).collect();
-    let acts = |node: &Node| {
-        node.reads()
-            .into_iter()
-            .chain(node.writes())
-            .collect::<Vec<Act>>()
-    };
-    let n_acts = nodes
-        .iter()
-        .flat_map(|node| acts(node))
-        .map(|act| act.id + 1)
-        .max();
+/// the node that writes it through the last that reads it, for one token and for many. What first appears in the
+/// head never shares with the body.
+fn assign_slots(nodes: &Nodes, program: &Program) -> (Vec<Option<usize>>, Vec<Slot>) {
+    let writes = |i: usize| nodes.at(i).flat_map(Node::writes);
+    let acts = |i: usize| nodes.at(i).flat_map(Node::reads).chain(writes(i));
+    let places = 0..nodes.one.len();
+    let n_acts = places.clone().flat_map(acts).map(|act| act.id + 1).max();
     let mut last_use = vec![0; n_acts.unwrap_or(0).max(program.slot_of.len())];
-    for (i, node) in nodes.iter().enumerate() {
-        for act in acts(node) {
+    for i in places.clone() {
+        for act in acts(i) {
             last_use[act.id] = i;
         }
     }
     last_use[program.logits.id] = usize::MAX;
     // Where decode skips `Last`, the head reads the body's last activation itself.
-    if let Some(Node::Plain(Op::Last { x, y })) = head.first() {
+    if let Some(Op::Last { x, y }) = program.tail().first() {
         last_use[x.id] = last_use[x.id].max(last_use[y.id]);
     }
 
     let mut slot_of = vec![None; last_use.len()];
     let mut slots: Vec<Slot> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
-    for (i, node) in nodes.iter().enumerate() {
-        if let Some(y) = node.writes() {
-            let single_row = i >= body.len();
+    for i in places {
+        for y in writes(i) {
+            if slot_of[y.id].is_some() {
+                continue;
+            }
+            let single_row = i >= nodes.head;
             let best = (0..free.len())
                 .filter(|&at| slots[free[at]].single_row == single_row)
                 .min_by_key(|&at| slots[free[at]].width.abs_diff(y.width));
@@ -247,7 +287,7 @@ fn assign_slots(
             slots[slot].width = slots[slot].width.max(y.width);
             slot_of[y.id] = Some(slot);
         }
-        for act in acts(node) {
+        for act in acts(i) {
             let slot = slot_of[act.id].expect("an activation is read before it is written");
             if last_use[act.id] == i && !free.contains(&slot) {
                 free.push(slot);
@@ -259,41 +299,47 @@ fn assign_slots(
 
 /// Stacks what fused nodes want stacked, and splits what is larger than a binding, on even rows.
 fn place_weights(
-    body: &[Node],
+    nodes: &Nodes,
     weights: &[WeightInfo],
     is_vector: &[bool],
     max_bytes: u64,
 ) -> (Vec<Part>, Vec<Vec<Piece>>) {
     let mut parts: Vec<Part> = Vec::new();
     let mut pieces: Vec<Vec<Piece>> = vec![Vec::new(); weights.len()];
-    for node in body {
-        let mut at = 0;
-        for w in node.stack() {
+    // A stack for many tokens may be the upper part of one for one token.
+    for node in nodes.one.iter().chain(&nodes.many).flatten() {
+        let stack = node.stack();
+        let Some(first) = stack.first().filter(|w| pieces[w.id].is_empty()) else {
+            continue;
+        };
+        let WeightInfo {
+            name, format, cols, ..
+        } = &weights[first.id];
+        let (mut rows, mut b1_rows) = (0, 0);
+        for w in &stack {
             pieces[w.id].push(Piece {
                 rows: 0..w.rows,
                 part: parts.len(),
-                at,
+                at: rows,
             });
-            at += w.rows;
+            rows += w.rows;
+            if weights[w.id].format != *format {
+                b1_rows += w.rows;
+            }
         }
-        if let Some(first) = node.stack().first() {
-            let WeightInfo {
-                name, format, cols, ..
-            } = &weights[first.id];
-            parts.push(Part {
-                label: format!("{name} and what it is stacked with"),
-                format: *format,
-                rows: at,
-                cols: *cols,
-            });
-        }
+        parts.push(Part {
+            label: format!("{name} and what it is stacked with"),
+            format: *format,
+            rows,
+            b1_rows,
+            cols: *cols,
+        });
     }
     for ((info, pieces), is_vector) in weights.iter().zip(&mut pieces).zip(is_vector) {
         if *is_vector || !pieces.is_empty() {
             continue;
         }
-        let row_bytes = info.format.row_quants_bytes(info.cols).max(1);
-        let most = (max_bytes as usize / row_bytes / 2 * 2).max(2);
+        let most = rows_per_binding(info, max_bytes);
         for row0 in (0..info.rows).step_by(most) {
             let rows = row0..info.rows.min(row0 + most);
             pieces.push(Piece {
@@ -305,6 +351,7 @@ fn place_weights(
                 label: info.name.clone(),
                 format: info.format,
                 rows: rows.len(),
+                b1_rows: 0,
                 cols: info.cols,
             });
         }
@@ -341,6 +388,14 @@ fn group_bytes(program: &Program, slot_of: &[Option<usize>], chunk: usize) -> BT
         }
     }
     bytes
+}
+
+fn shared_bytes(program: &Program, context: usize) -> u64 {
+    let words = |op: &Op| match op {
+        Op::Attention { heads, .. } => shared_words(*heads, context),
+        _ => 0,
+    };
+    4 * program.ops.iter().map(words).max().unwrap_or(0) as u64
 }
 
 fn frequencies(program: &Program) -> Vec<Vec<f32>> {

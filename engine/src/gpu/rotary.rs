@@ -1,9 +1,9 @@
 //! Rotations by position: alone, and on the way into the caches.
 
-use super::call::{Call, kernel, read};
-use super::kernels::{Emitter, WG};
+use super::call::{Call, Kernel, kernel, read, write};
+use super::kernels::{Emitter, WG, part_bindings};
 use super::plan::Buf;
-use crate::op::{Act, Cache, Pairing, Rotary};
+use crate::op::{Act, Cache, Pairing, Rotary, Weight};
 
 impl Emitter<'_> {
     pub(super) fn rope(&self, x: Act, rotary: &Rotary, phases: Option<Act>, y: Act) -> Call {
@@ -31,16 +31,46 @@ impl Emitter<'_> {
         (k, v): (Cache, Cache),
     ) -> Call {
         let mut constants = rotary_constants(rotary);
-        constants.extend([
-            ("WG", WG as f64),
-            ("Q_WIDTH", q.width as f64),
-            ("K_WIDTH", k.width as f64),
-            ("V_WIDTH", v.width as f64),
-        ]);
+        constants.push(("WG", WG as f64));
+        constants.extend(widths(q, k, v));
         let files = ["step", "phases/none", "rotary", "fused/rope_store"];
         let reads = [self.slot(x), self.turns(&rotary.frequencies)];
         let writes = [self.slot(q), Buf::Cache(k.id), Buf::Cache(v.id)];
         self.per_element(kernel(&files, constants), x.width, &reads, &writes)
+    }
+
+    /// The matrices of queries, keys and values, and what becomes of each.
+    pub(super) fn attention_input(
+        &self,
+        x: Act,
+        weights: &[Weight],
+        rotary: &Rotary,
+        q: Act,
+        (k, v): (Cache, Cache),
+    ) -> Call {
+        let index = self.plan.pieces[weights[0].id][0].part;
+        let part = &self.plan.parts[index];
+        let (mut files, mut constants) = self.matrix(part, part.rows);
+        constants.extend(rotary_constants(rotary));
+        constants.extend(widths(q, k, v));
+        let norm = self.norm_role(x);
+        files.extend(norm.files);
+        constants.extend(norm.constants);
+        files.push("fused/attention_input");
+        let mut bindings = part_bindings(index, part);
+        bindings.extend([
+            read(3, self.slot(x)),
+            write(4, self.slot(q)),
+            read(5, self.turns(&rotary.frequencies)),
+            write(6, Buf::Cache(k.id)),
+            write(7, Buf::Cache(v.id)),
+        ]);
+        Call {
+            kernel: Kernel { files, constants },
+            bindings,
+            groups: self.row_groups(part, part.rows),
+            blocks: None,
+        }
     }
 
     /// The table of cosines and sines.
@@ -48,6 +78,14 @@ impl Emitter<'_> {
         let found = self.plan.frequencies.iter().position(|f| f == frequencies);
         Buf::Turns(found.expect("every table is in the plan"))
     }
+}
+
+fn widths(q: Act, k: Cache, v: Cache) -> [(&'static str, f64); 3] {
+    [
+        ("Q_WIDTH", q.width as f64),
+        ("K_WIDTH", k.width as f64),
+        ("V_WIDTH", v.width as f64),
+    ]
 }
 
 fn rotary_constants(rotary: &Rotary) -> Vec<(&'static str, f64)> {

@@ -217,6 +217,8 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     add(Buf::Seen, "the tokens seen", words(vocab.div_ceil(32)))?;
     add(Buf::Keys, "the sampler's keys", words(vocab))?;
     add(Buf::Masses, "the sampler's masses", words(vocab))?;
+    // New buffers are 0, and so are shared sums between dispatches.
+    add(Buf::SharedSums, "attention's sums", plan.shared_bytes)?;
     for (i, bytes) in plan.slot_bytes.iter().enumerate() {
         add(Buf::Slot(i), "activations", *bytes)?;
     }
@@ -227,8 +229,7 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
         add(Buf::Cache(i), "the context's key/value cache", *bytes)?;
     }
     for (i, part) in plan.parts.iter().enumerate() {
-        let quants = part.rows * part.format.row_quants_bytes(part.cols);
-        let scales = part.rows * part.format.row_scales_bytes(part.cols);
+        let (quants, scales) = (part.quants_at(part.rows), part.scales_at(part.rows));
         add(Buf::Quants(i), &part.label, quants as u64)?;
         if scales > 0 {
             add(Buf::Scales(i), &part.label, scales as u64)?;

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod backends;
 pub mod cases;
 pub mod metric_cases;
+pub mod mixture;
 
 use engine::formats::{Format, Rows, WeightInfo};
 use engine::op::{Act, Function, Heads, Pairing, Rotary, Weight};
@@ -122,6 +124,30 @@ impl Net {
         self.b.embed(w)
     }
 
+    /// Queries, keys and values of `x`, each by a weight of a format, turned and stored, and attention over them.
+    pub fn attention(
+        &mut self,
+        x: Act,
+        heads: Heads,
+        rotary: &Rotary,
+        formats: [Format; 3],
+    ) -> Act {
+        let Heads {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+        } = heads;
+        let rows = [n_heads, n_kv_heads, n_kv_heads].map(|heads| heads * head_dim);
+        let [q, k, v] = [0, 1, 2].map(|i| {
+            let w = self.weight(rows[i], x.width, formats[i]);
+            self.b.linear(x, w, None)
+        });
+        let (q, k) = (self.b.rope(q, rotary), self.b.rope(k, rotary));
+        let (k, v) = (self.b.store(k), self.b.store(v));
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        self.b.attention(q, k, v, heads, scale)
+    }
+
     /// Ends a program of one op: the logits are the last row of `y`.
     pub fn finish_at(mut self, y: Act) -> Model {
         let logits = self.b.last(y);
@@ -167,6 +193,9 @@ pub struct Llama {
     pub d: usize,
     pub layers: usize,
     pub heads: Heads,
+    pub pairing: Pairing,
+    /// Pairs of a head that turn.
+    pub pairs: usize,
     pub hidden: usize,
     pub format: Format,
     pub head_format: Format,
@@ -181,6 +210,8 @@ pub const TINY: Llama = Llama {
         n_kv_heads: 2,
         head_dim: 16,
     },
+    pairing: Pairing::Interleaved,
+    pairs: 8,
     hidden: 96,
     format: Format::Q4,
     head_format: Format::Q8,
@@ -196,41 +227,38 @@ pub const SMOLLM2: Llama = Llama {
         n_kv_heads: 3,
         head_dim: 64,
     },
+    pairing: Pairing::Interleaved,
+    pairs: 32,
     hidden: 1536,
     format: Format::Q4,
     head_format: Format::Q8,
 };
+
+/// The usual frequencies.
+pub fn rotary(head_dim: usize, pairing: Pairing, pairs: usize) -> Rotary {
+    let frequency = |i: usize| 10_000f32.powf(-(2.0 * i as f32) / head_dim as f32);
+    Rotary {
+        head_dim,
+        pairing,
+        frequencies: (0..pairs).map(frequency).collect(),
+    }
+}
 
 impl Llama {
     /// Records the model with a tied head.
     pub fn build(&self) -> Model {
         let mut net = Net::new();
         let Heads {
-            n_heads,
-            n_kv_heads,
-            head_dim,
+            n_heads, head_dim, ..
         } = self.heads;
-        let frequency = |i: usize| 10_000f32.powf(-(2.0 * i as f32) / head_dim as f32);
-        let frequencies = (0..head_dim / 2).map(frequency).collect();
-        let rotary = Rotary {
-            head_dim,
-            pairing: Pairing::Interleaved,
-            frequencies,
-        };
+        let rotary = rotary(head_dim, self.pairing, self.pairs);
         let table = net.weight(self.vocab, self.d, self.head_format);
         let mut x = net.b.embed(table);
         for _ in 0..self.layers {
             let norm = net.weight(1, self.d, Format::F32);
             let h = net.b.rms_norm(x, Some(norm), 1e-5);
-            let [q, k, v] = [n_heads, n_kv_heads, n_kv_heads].map(|heads| {
-                let w = net.weight(heads * head_dim, self.d, self.format);
-                net.b.linear(h, w, None)
-            });
-            let (q, k) = (net.b.rope(q, &rotary), net.b.rope(k, &rotary));
-            let (k, v) = (net.b.store(k), net.b.store(v));
-            let h = net
-                .b
-                .attention(q, k, v, self.heads, 1.0 / (head_dim as f32).sqrt());
+            let formats = [self.format; 3];
+            let h = net.attention(h, self.heads, &rotary, formats);
             let w = net.weight(self.d, n_heads * head_dim, self.format);
             let h = net.b.linear(h, w, None);
             x = net.b.add(x, h);

@@ -1,0 +1,3 @@
+fn gain(col: u32) -> f32 {
+    return 1.0;
+}
