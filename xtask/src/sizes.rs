@@ -5,9 +5,18 @@ use crate::setup::Node;
 use crate::sh;
 use crate::site::DIST;
 
+/// Prints the table, and fails when a program has outgrown `xtask/sizes.json`.
+pub fn check() -> Result {
+    show(&["--check"])
+}
+
 /// Prints a table of every wasm and JavaScript file in `dist/`. Node.js compresses: it is there
 /// for the build anyway, and a compressor in Rust would double the time that xtask takes to compile.
 pub fn print() -> Result {
+    show(&[])
+}
+
+fn show(options: &[&str]) -> Result {
     let wanted = ["wasm", "js"];
     let files: Vec<String> = sh::files(DIST)
         .iter()
@@ -22,5 +31,10 @@ pub fn print() -> Result {
             "{DIST}/ holds no page yet: run `cargo xtask dist` first"
         ));
     }
-    sh::run(Node::ready()?.cmd(&["xtask/sizes.mjs"])?.args(files))
+    sh::run(
+        Node::ready()?
+            .cmd(&["xtask/sizes.mjs"])?
+            .args(options)
+            .args(files),
+    )
 }

@@ -24,6 +24,7 @@ pub fn run(
     } = heads;
     let kv_width = n_kv_heads * head_dim;
     let width = n_heads * head_dim;
+    let per_key = n_heads / n_kv_heads;
     let mut scores = Vec::new();
     for (r, (q, y)) in q
         .chunks_exact(width)
@@ -31,21 +32,44 @@ pub fn run(
         .enumerate()
     {
         let n_keys = pos as usize + r + 1;
-        for h in 0..n_heads {
-            let q = &q[h * head_dim..][..head_dim];
-            let y = &mut y[h * head_dim..][..head_dim];
-            let kv = h / (n_heads / n_kv_heads) * head_dim;
-            let keys = (0..n_keys).map(|t| &k[t * kv_width + kv..][..head_dim]);
-            scores.clear();
-            scores.extend(keys.map(|k| scorer.score(h, q, k)));
-            softmax(&mut scores);
+        scores.resize(per_key * n_keys, 0.0);
+        // The query heads of one key head together: what is read of the cache serves them all.
+        let of_key = q
+            .chunks_exact(per_key * head_dim)
+            .zip(y.chunks_exact_mut(per_key * head_dim));
+        for (kv, (q, y)) in of_key.enumerate() {
+            for t in 0..n_keys {
+                let key = &k[t * kv_width + kv * head_dim..][..head_dim];
+                for (i, q) in q.chunks_exact(head_dim).enumerate() {
+                    scores[i * n_keys + t] = scorer.score(kv * per_key + i, q, key);
+                }
+            }
+            scores.chunks_exact_mut(n_keys).for_each(softmax);
             y.fill(0.0);
-            for (t, p) in scores.iter().enumerate() {
-                for (y, v) in y.iter_mut().zip(&v[t * kv_width + kv..][..head_dim]) {
-                    *y += p * v;
+            let value = |t: usize| &v[t * kv_width + kv * head_dim..][..head_dim];
+            let in_fours = n_keys / 4 * 4;
+            for t in (0..in_fours).step_by(4) {
+                let four = [value(t), value(t + 1), value(t + 2), value(t + 3)];
+                for (i, y) in y.chunks_exact_mut(head_dim).enumerate() {
+                    add_four(y, &scores[i * n_keys + t..][..4], four);
+                }
+            }
+            for t in in_fours..n_keys {
+                for (i, y) in y.chunks_exact_mut(head_dim).enumerate() {
+                    let p = scores[i * n_keys + t];
+                    y.iter_mut().zip(value(t)).for_each(|(y, v)| *y += p * v);
                 }
             }
         }
+    }
+}
+
+/// `y += Σ p · v`: `y` is read and written once for four.
+fn add_four(y: &mut [f32], p: &[f32], v: [&[f32]; 4]) {
+    let n = y.len();
+    let [a, b, c, d] = v.map(|v| &v[..n]);
+    for i in 0..n {
+        y[i] += (p[0] * a[i] + p[1] * b[i]) + (p[2] * c[i] + p[3] * d[i]);
     }
 }
 

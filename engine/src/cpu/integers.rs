@@ -128,6 +128,16 @@ impl Level {
         #[cfg(not(target_arch = "wasm32"))]
         Self::Plain
     }
+
+    /// Runs what is written in plain loops, which the compiler may turn into the level's instructions.
+    #[inline(always)]
+    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::run(work),
+            _ => work(),
+        }
+    }
 }
 
 /// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.

@@ -32,6 +32,7 @@ use crate::{
     program::Program,
     sampler::{self, Sampling},
 };
+use integers::Level;
 use linear::Multiplier;
 use std::collections::VecDeque;
 use team::{Matrix, Team};
@@ -57,6 +58,7 @@ pub struct CpuBackend {
     token: u32,
     drawn: VecDeque<u32>,
     multiplier: Multiplier,
+    level: Level,
     /// Of each weight, whether other threads have rows of it.
     is_shared: Vec<bool>,
 }
@@ -193,6 +195,7 @@ impl CpuBackend {
             token: 0,
             drawn: VecDeque::new(),
             multiplier: Multiplier::new(arithmetic, team),
+            level: Level::detect(),
             is_shared,
             program: program.clone(),
         })
@@ -400,7 +403,9 @@ impl CpuBackend {
             } => {
                 let scorer = attention::Scorer::new(*metric, heads.n_heads, w);
                 let (k, v) = (&self.caches[k.id], &self.caches[v.id]);
-                attention::run(x(*q), k, v, *heads, &scorer, step.pos, y);
+                let q = x(*q);
+                self.level
+                    .run(|| attention::run(q, k, v, *heads, &scorer, step.pos, y));
             }
             Op::Activate {
                 x: input,

@@ -280,6 +280,13 @@ impl Team {
     }
 }
 
+impl Drop for Team {
+    /// The weights go; the crew stays for the next model.
+    fn drop(&mut self) {
+        self.run(Task::Clear, &[0]);
+    }
+}
+
 /// Which weights are worth sharing among so many threads: large ones that nothing but products and the embedding
 /// reads.
 pub fn shared(program: &Program, weights: &[WeightInfo], crew: &Crew) -> Vec<bool> {

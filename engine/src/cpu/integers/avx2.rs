@@ -38,6 +38,17 @@ pub fn hold(held: &mut Held, format: Format, x: &[f32], cols: usize) {
     unsafe { with_avx2(held, format, x, cols) }
 }
 
+/// `work`, inlined where the compiler may use such a machine's instructions.
+#[inline(always)]
+pub fn run<T>(work: impl FnOnce() -> T) -> T {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn with_avx2<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    // SAFETY: `Level::detect` found them.
+    unsafe { with_avx2(work) }
+}
+
 /// Its methods run only within [`multiply`] and [`hold`], and are inlined there: that is what makes each `unsafe` below sound.
 struct Avx2;
 

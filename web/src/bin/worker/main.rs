@@ -157,7 +157,10 @@ impl Worker {
                 self.generate(id, messages, sampling, max_tokens).await;
             }
             Request::Measure { id } => self.measure(id).await,
-            Request::Unload => *self.engine.borrow_mut() = None,
+            Request::Unload => {
+                *self.engine.borrow_mut() = None;
+                self.crew.dismiss();
+            }
             Request::Forget => storage::forget().await,
             Request::Stop { .. } => unreachable!("seen on arrival"),
         }
