@@ -12,133 +12,22 @@ mod plain;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 
-use super::Packed;
+mod level;
+mod one;
+mod simd;
+mod tile;
+
+pub use level::Level;
+
+use super::packed::Packed;
 use crate::formats::{Format, GROUP, Row, widen};
+use one::{by_groups, by_pairs, by_rows};
+use simd::{HALVES, Halves, Quants, Simd};
 use std::ops::Range;
+use tile::{TILE, Tile};
 
 /// Weights or activations that share a scale.
 type Group = [i16; GROUP];
-
-/// Rows of the matrix that one pass takes together, so that each `x` is read once for all of them.
-const TILE: usize = 4;
-
-/// What an instruction set does with a group.
-trait Simd {
-    /// Whole numbers that are still to be added up.
-    type Sums: Copy;
-    /// Floats that are still to be added up.
-    type Total: Copy;
-    /// Eight floats.
-    type Scales: Copy;
-    /// The order in which [`Simd::nibbles`] takes a group's numbers.
-    const NIBBLES: [usize; GROUP] = in_order();
-
-    /// Nothing yet.
-    fn zero() -> Self::Total;
-    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` in the order of
-    /// [`Simd::NIBBLES`].
-    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
-    /// `Σ q·x` of signed bytes.
-    fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums;
-    /// `Σ ±x`, plus where the bit is set.
-    fn signs(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
-    /// `Σ w·x`
-    fn words(w: &Group, x: &Group) -> Self::Sums;
-    /// `total + scale · sums`
-    fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
-    /// The same by one of eight scales.
-    fn add_by<const LANE: usize>(
-        total: Self::Total,
-        sums: Self::Sums,
-        scales: Self::Scales,
-    ) -> Self::Total;
-    /// All of it.
-    fn sum(total: Self::Total) -> f32;
-
-    /// Finite f16 numbers, each times its `x`.
-    fn scales(halves: &Halves, x: &[f32; HALVES]) -> Self::Scales;
-    /// `a + b`
-    fn both(a: Self::Scales, b: Self::Scales) -> Self::Scales;
-    /// One by one.
-    fn lanes(scales: Self::Scales) -> [f32; HALVES];
-
-    /// Has memory fetch what lies some rows behind these 64 bytes, where that can be asked for.
-    fn fetch_ahead(_bytes: &[u8; 64]) {}
-}
-
-const fn in_order() -> [usize; GROUP] {
-    let mut order = [0; GROUP];
-    let mut i = 0;
-    while i < GROUP {
-        order[i] = i;
-        i += 1;
-    }
-    order
-}
-
-/// As many scales as are widened at once.
-const HALVES: usize = 8;
-type Halves = [u8; 2 * HALVES];
-
-/// A group's numbers as they are packed, or unpacked.
-trait Quants {
-    fn dot<S: Simd>(&self, x: &Group) -> S::Sums;
-}
-
-macro_rules! quants {
-    ($($bytes:ty: $method:ident),*) => {$(
-        impl Quants for $bytes {
-            #[inline(always)]
-            fn dot<S: Simd>(&self, x: &Group) -> S::Sums {
-                S::$method(self, x)
-            }
-        }
-    )*};
-}
-
-// A trait and not a function's argument: what is called through one is not inlined where the level's instructions are.
-quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: signs, Group: words);
-
-/// The widest instructions that this machine has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// What the compiler makes of loops.
-    #[cfg(not(target_arch = "wasm32"))]
-    Plain,
-    /// 256 bits, on most PCs since 2013.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// 128 bits, in every browser since 2023.
-    #[cfg(target_arch = "wasm32")]
-    Wasm,
-}
-
-impl Level {
-    /// Asks the machine.
-    pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-        {
-            return Self::Avx2;
-        }
-        #[cfg(target_arch = "wasm32")]
-        return Self::Wasm;
-        #[cfg(not(target_arch = "wasm32"))]
-        Self::Plain
-    }
-
-    /// Runs what is written in plain loops, which the compiler may turn into the level's instructions.
-    #[inline(always)]
-    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::run(work),
-            _ => work(),
-        }
-    }
-}
 
 /// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.
 #[derive(Debug, Default)]
@@ -168,16 +57,6 @@ struct Token<'h> {
     scales: &'h [f32],
     sums: &'h [f32],
     pairs: &'h [[f32; 2]],
-}
-
-/// `[TILE, cols / 32]` groups of weights.
-#[derive(Debug, Default)]
-struct Tile {
-    groups: Vec<Group>,
-    /// The groups' scales.
-    steps: Vec<f32>,
-    /// What is added to each weight of a group.
-    minima: Vec<f32>,
 }
 
 /// Whether a format can be multiplied so.
@@ -317,209 +196,9 @@ fn multiply<S: Simd>(
     }
 }
 
-/// One token and rows with `d` and `m` for each group.
-#[inline(always)]
-fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
-    const PAIRS: usize = HALVES / 2;
-    let groups = x.groups.as_chunks::<PAIRS>().0;
-    let pairs = x.pairs.as_flattened().as_chunks::<HALVES>().0;
-    for (row, y) in rows.zip(y) {
-        let quants = w.row(row).quants.as_chunks::<{ GROUP / 2 }>().0;
-        let (quants, last_quants) = quants.as_chunks::<PAIRS>();
-        let scales = w.scales(row, quants.len() + 1);
-        let mut total = S::zero();
-        // Every other one is the sum of `m · Σ x`.
-        let mut sums = S::scales(&[0; 2 * HALVES], &[0.0; HALVES]);
-        for (((q, halves), x), pairs) in quants.iter().zip(scales).zip(groups).zip(pairs) {
-            S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
-            let scales = S::scales(halves, pairs);
-            sums = S::both(sums, scales);
-            total = S::add_by::<0>(total, S::nibbles(&q[0], &x[0]), scales);
-            total = S::add_by::<2>(total, S::nibbles(&q[1], &x[1]), scales);
-            total = S::add_by::<4>(total, S::nibbles(&q[2], &x[2]), scales);
-            total = S::add_by::<6>(total, S::nibbles(&q[3], &x[3]), scales);
-        }
-        if !last_quants.is_empty() {
-            let i = quants.len();
-            let scales = S::scales(&scales[i], &pairs[i]);
-            sums = S::both(sums, scales);
-            let scales = S::lanes(scales);
-            for ((q, x), scale) in last_quants
-                .iter()
-                .zip(&groups[i])
-                .zip(scales.iter().step_by(2))
-            {
-                total = S::add(total, S::nibbles(q, x), *scale);
-            }
-        }
-        let [_, a, _, b, _, c, _, d] = S::lanes(sums);
-        *y = S::sum(total) + (a + b) + (c + d);
-    }
-}
-
-/// One token and rows with `d` for each group.
-#[inline(always)]
-fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
-    let groups = x.groups.as_chunks::<HALVES>().0;
-    let steps = x.scales.as_chunks::<HALVES>().0;
-    for (row, y) in rows.zip(y) {
-        let quants = w.row(row).quants.as_chunks::<GROUP>().0;
-        let (quants, last_quants) = quants.as_chunks::<HALVES>();
-        let scales = w.scales(row, quants.len() + 1);
-        let mut total = S::zero();
-        for (((q, halves), x), steps) in quants.iter().zip(scales).zip(groups).zip(steps) {
-            for bytes in q.as_flattened().as_chunks().0 {
-                S::fetch_ahead(bytes);
-            }
-            let scales = S::scales(halves, steps);
-            total = S::add_by::<0>(total, S::bytes(&q[0], &x[0]), scales);
-            total = S::add_by::<1>(total, S::bytes(&q[1], &x[1]), scales);
-            total = S::add_by::<2>(total, S::bytes(&q[2], &x[2]), scales);
-            total = S::add_by::<3>(total, S::bytes(&q[3], &x[3]), scales);
-            total = S::add_by::<4>(total, S::bytes(&q[4], &x[4]), scales);
-            total = S::add_by::<5>(total, S::bytes(&q[5], &x[5]), scales);
-            total = S::add_by::<6>(total, S::bytes(&q[6], &x[6]), scales);
-            total = S::add_by::<7>(total, S::bytes(&q[7], &x[7]), scales);
-        }
-        if !last_quants.is_empty() {
-            let i = quants.len();
-            let scales = S::lanes(S::scales(&scales[i], &steps[i]));
-            for ((q, x), scale) in last_quants.iter().zip(&groups[i]).zip(scales) {
-                total = S::add(total, S::bytes(q, x), scale);
-            }
-        }
-        *y = S::sum(total);
-    }
-}
-
-/// One token and rows that have one `d`, of groups of `BYTES`; `offset` is added to each of their numbers.
-#[inline(always)]
-fn by_rows<S: Simd, const BYTES: usize>(
-    w: &Packed,
-    rows: Range<usize>,
-    x: Token<'_>,
-    offset: f32,
-    y: &mut [f32],
-) where
-    [u8; BYTES]: Quants,
-{
-    let offset = offset * x.sums.iter().sum::<f32>();
-    for (row, y) in rows.zip(y) {
-        let row = w.row(row);
-        let mut total = S::zero();
-        let quants = row.quants.as_chunks::<BYTES>().0;
-        for ((q, x), step) in quants.iter().zip(x.groups).zip(x.scales) {
-            total = S::add(total, q.dot::<S>(x), *step);
-        }
-        *y = scale_of(row) * (S::sum(total) + offset);
-    }
-}
-
 /// The one `d` of a row.
 fn scale_of(row: Row<'_>) -> f32 {
     widen([row.scales[0], row.scales[1]])
-}
-
-impl Tile {
-    #[inline(always)]
-    fn unpack<S: Simd>(&mut self, w: &Packed, rows: [usize; TILE]) {
-        let n = w.cols / GROUP;
-        self.groups.resize(TILE * n, [0; GROUP]);
-        self.steps.resize(TILE * n, 0.0);
-        self.minima.resize(TILE * n, 0.0);
-        for (r, row) in rows.into_iter().enumerate() {
-            let packed = w.row(row);
-            unpack::<S>(w.format, packed.quants, &mut self.groups[r * n..][..n]);
-            let steps = &mut self.steps[r * n..][..n];
-            let minima = &mut self.minima[r * n..][..n];
-            let widened = |halves: &Halves| S::lanes(S::scales(halves, &[1.0; HALVES]));
-            match w.format {
-                Format::Q8 => {
-                    let chunks = w.scales(row, n.div_ceil(HALVES));
-                    for (steps, halves) in steps.chunks_mut(HALVES).zip(chunks) {
-                        steps.copy_from_slice(&widened(halves)[..steps.len()]);
-                    }
-                }
-                Format::Q4 => {
-                    let chunks = w.scales(row, n.div_ceil(HALVES / 2));
-                    let both = steps
-                        .chunks_mut(HALVES / 2)
-                        .zip(minima.chunks_mut(HALVES / 2));
-                    for ((steps, minima), halves) in both.zip(chunks) {
-                        let pairs = widened(halves);
-                        let pairs = pairs.as_chunks::<2>().0;
-                        for ((step, minimum), pair) in steps.iter_mut().zip(minima).zip(pairs) {
-                            [*step, *minimum] = *pair;
-                        }
-                    }
-                }
-                _ => {
-                    let step = scale_of(packed);
-                    steps.fill(step);
-                    minima.fill(-8.0 * step);
-                }
-            }
-        }
-    }
-
-    /// Its rows with one token.
-    #[inline(always)]
-    fn dots<S: Simd>(&self, w: &Packed, x: Token<'_>) -> [f32; TILE] {
-        // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
-        let n = w.cols / GROUP;
-        let [w0, w1, w2, w3] = rows_of(&self.groups, n);
-        let [s0, s1, s2, s3] = rows_of(&self.steps, n);
-        let (groups, scales) = (&x.groups[..n], &x.scales[..n]);
-        let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
-        for g in 0..n {
-            t0 = S::add(t0, S::words(&w0[g], &groups[g]), s0[g] * scales[g]);
-            t1 = S::add(t1, S::words(&w1[g], &groups[g]), s1[g] * scales[g]);
-            t2 = S::add(t2, S::words(&w2[g], &groups[g]), s2[g] * scales[g]);
-            t3 = S::add(t3, S::words(&w3[g], &groups[g]), s3[g] * scales[g]);
-        }
-        let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
-        if is_of_nibbles(w.format) {
-            for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
-                *dot += crate::formats::dot(minima, &x.sums[..n]);
-            }
-        }
-        dots
-    }
-}
-
-/// The rows of `[TILE, n]`, each of a length that the compiler knows to be `n`.
-#[inline(always)]
-fn rows_of<T>(tile: &[T], n: usize) -> [&[T]; TILE] {
-    let (first, second) = tile[..TILE * n].split_at(2 * n);
-    let ((a, b), (c, d)) = (first.split_at(n), second.split_at(n));
-    [a, b, c, &d[..n]]
-}
-
-/// A row's numbers, before scales.
-#[inline(always)]
-fn unpack<S: Simd>(format: Format, quants: &[u8], out: &mut [Group]) {
-    match format {
-        Format::Q8 => {
-            for (q, out) in quants.as_chunks::<GROUP>().0.iter().zip(out) {
-                *out = q.map(|q| i16::from(q as i8));
-            }
-        }
-        Format::B1 => {
-            for (q, out) in quants.as_chunks::<{ GROUP / 8 }>().0.iter().zip(out) {
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = i16::from(q[i / 8] >> (i % 8) & 1) * 2 - 1;
-                }
-            }
-        }
-        _ => {
-            for (q, out) in quants.as_chunks::<{ GROUP / 2 }>().0.iter().zip(out) {
-                *out = S::NIBBLES.map(|i| {
-                    let byte = q[i % (GROUP / 2)];
-                    i16::from(if i < GROUP / 2 { byte & 15 } else { byte >> 4 })
-                });
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod last;
 mod layer_norm;
 mod linear;
 mod map;
+mod packed;
 mod path_weights;
 mod rms_norm;
 mod rope;
@@ -26,14 +27,15 @@ pub mod stream;
 mod team;
 
 use crate::{
-    Error, Result,
-    formats::{Format, Row, Rows, WeightInfo},
+    Result,
+    formats::{Rows, WeightInfo},
     op::{Act, Op, Step, Weight},
     program::Program,
     sampler::{self, Sampling},
 };
 use integers::Level;
 use linear::Multiplier;
+use packed::{Packed, out_of_memory, zeroed};
 use std::collections::VecDeque;
 use team::{Matrix, Team};
 
@@ -80,70 +82,6 @@ pub struct CpuOptions {
     pub arithmetic: Arithmetic,
     /// Threads beside the caller's.
     pub crew: Option<Crew>,
-}
-
-/// A packed weight `[rows, cols]`.
-#[derive(Debug)]
-struct Packed {
-    format: Format,
-    rows: usize,
-    cols: usize,
-    quants: Vec<u8>,
-    /// And [`WINDOW`] bytes.
-    scales: Vec<u8>,
-}
-
-/// Scales are read by as many bytes, beyond the end of a row too.
-const WINDOW: usize = 16;
-
-impl Packed {
-    fn new(info: &WeightInfo) -> Result<Self> {
-        let WeightInfo {
-            format, rows, cols, ..
-        } = *info;
-        Ok(Self {
-            format,
-            rows,
-            cols,
-            quants: zeroed(rows * format.row_quants_bytes(cols), &info.name)?,
-            scales: zeroed(rows * format.row_scales_bytes(cols) + WINDOW, &info.name)?,
-        })
-    }
-
-    fn row(&self, row: usize) -> Row<'_> {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
-        let (q, s) = (
-            self.format.row_quants_bytes(self.cols),
-            self.format.row_scales_bytes(self.cols),
-        );
-        Row {
-            quants: &self.quants[row * q..][..q],
-            scales: &self.scales[row * s..][..s],
-        }
-    }
-
-    /// The row's scales, `n` windows of them: the last ones may be the next row's.
-    fn scales(&self, row: usize, n: usize) -> &[[u8; WINDOW]] {
-        let from = row * self.format.row_scales_bytes(self.cols);
-        let to = (from + n * WINDOW).min(self.scales.len());
-        self.scales[from..to].as_chunks().0
-    }
-
-    /// A vector's values.
-    fn floats(&self) -> Vec<f32> {
-        let mut values = vec![0.0; self.cols];
-        self.format.unpack(self.row(0), &mut values);
-        values
-    }
-
-    fn write(&mut self, rows: &Rows) {
-        let (q, s) = (
-            self.format.row_quants_bytes(self.cols),
-            self.format.row_scales_bytes(self.cols),
-        );
-        self.quants[rows.row0 * q..][..rows.n_rows * q].copy_from_slice(&rows.quants);
-        self.scales[rows.row0 * s..][..rows.n_rows * s].copy_from_slice(&rows.scales);
-    }
 }
 
 impl CpuBackend {
@@ -445,26 +383,5 @@ impl CpuBackend {
             let slot = self.program.slot(y);
             self.slots[slot] = out;
         }
-    }
-}
-
-/// `[len]` zeros, or an error where the allocator says no.
-fn zeroed<T: bytemuck::Zeroable + Clone>(len: usize, what: &str) -> Result<Vec<T>> {
-    let mut v = Vec::new();
-    v.try_reserve_exact(len)
-        .map_err(|_| out_of_memory(len * size_of::<T>(), what))?;
-    v.resize(len, T::zeroed());
-    Ok(v)
-}
-
-fn out_of_memory(n_bytes: usize, what: &str) -> Error {
-    Error::OutOfMemory {
-        what: what.into(),
-        needed_bytes: n_bytes as u64,
-        limit_bytes: if cfg!(target_pointer_width = "32") {
-            4 << 30
-        } else {
-            u64::MAX
-        },
     }
 }

@@ -1,0 +1,81 @@
+//! What a product of packed weights is made of, which every instruction set does in its own way.
+
+use super::Group;
+use crate::formats::GROUP;
+
+/// What an instruction set does with a group.
+pub trait Simd {
+    /// Whole numbers that are still to be added up.
+    type Sums: Copy;
+    /// Floats that are still to be added up.
+    type Total: Copy;
+    /// Eight floats.
+    type Scales: Copy;
+    /// The order in which [`Simd::nibbles`] takes a group's numbers.
+    const NIBBLES: [usize; GROUP] = in_order();
+
+    /// Nothing yet.
+    fn zero() -> Self::Total;
+    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` in the order of
+    /// [`Simd::NIBBLES`].
+    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
+    /// `Σ q·x` of signed bytes.
+    fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums;
+    /// `Σ ±x`, plus where the bit is set.
+    fn signs(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
+    /// `Σ w·x`
+    fn words(w: &Group, x: &Group) -> Self::Sums;
+    /// `total + scale · sums`
+    fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
+    /// The same by one of eight scales.
+    fn add_by<const LANE: usize>(
+        total: Self::Total,
+        sums: Self::Sums,
+        scales: Self::Scales,
+    ) -> Self::Total;
+    /// All of it.
+    fn sum(total: Self::Total) -> f32;
+
+    /// Finite f16 numbers, each times its `x`.
+    fn scales(halves: &Halves, x: &[f32; HALVES]) -> Self::Scales;
+    /// `a + b`
+    fn both(a: Self::Scales, b: Self::Scales) -> Self::Scales;
+    /// One by one.
+    fn lanes(scales: Self::Scales) -> [f32; HALVES];
+
+    /// Has memory fetch what lies some rows behind these 64 bytes, where that can be asked for.
+    fn fetch_ahead(_bytes: &[u8; 64]) {}
+}
+
+const fn in_order() -> [usize; GROUP] {
+    let mut order = [0; GROUP];
+    let mut i = 0;
+    while i < GROUP {
+        order[i] = i;
+        i += 1;
+    }
+    order
+}
+
+/// As many scales as are widened at once.
+pub const HALVES: usize = 8;
+pub type Halves = [u8; 2 * HALVES];
+
+/// A group's numbers as they are packed, or unpacked.
+pub trait Quants {
+    fn dot<S: Simd>(&self, x: &Group) -> S::Sums;
+}
+
+macro_rules! quants {
+    ($($bytes:ty: $method:ident),*) => {$(
+        impl Quants for $bytes {
+            #[inline(always)]
+            fn dot<S: Simd>(&self, x: &Group) -> S::Sums {
+                S::$method(self, x)
+            }
+        }
+    )*};
+}
+
+// A trait and not a function's argument: what is called through one is not inlined where the level's instructions are.
+quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: signs, Group: words);
