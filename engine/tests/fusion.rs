@@ -4,7 +4,7 @@ mod common;
 
 use common::backends::{gpu, nmse, on_cpu, on_gpu, reductions};
 use common::mixture::{Mixture, SMALL};
-use common::{FORMATS, Llama, Model, Random, TINY};
+use common::{Llama, Model, Random, TINY};
 use engine::formats::Format;
 use engine::gpu::{Gpu, GpuBackend, GpuOptions};
 use engine::op::{Heads, Pairing, Router, Score};
@@ -76,7 +76,7 @@ fn a_plain_program_agrees() {
 #[test]
 fn llamas_agree() {
     let gpu = gpu();
-    for format in FORMATS {
+    for format in Format::ALL {
         let model = Llama {
             format,
             head_format: format,
@@ -90,7 +90,7 @@ fn llamas_agree() {
 #[test]
 fn odd_llamas_agree() {
     let gpu = gpu();
-    for (i, format) in FORMATS.into_iter().enumerate() {
+    for (i, format) in Format::ALL.into_iter().enumerate() {
         let is_grouped = format.row_scales_bytes(32) > 0;
         let (d, hidden, head_dim) = if is_grouped {
             (96, 160, 32)

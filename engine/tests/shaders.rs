@@ -55,7 +55,7 @@ fn calls(model: &Model, target: Target) -> Vec<Call> {
 /// Every call for every case and some models, by the kernel's key.
 fn all_calls() -> BTreeMap<String, Call> {
     let mut models: Vec<Model> = cases::all().into_iter().map(|case| case.model).collect();
-    for format in common::FORMATS {
+    for format in Format::ALL {
         models.push(
             common::Llama {
                 format,

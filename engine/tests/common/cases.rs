@@ -1,6 +1,6 @@
 //! One table of cases per op: sizes 1, prime, a multiple of a group, larger than a workgroup.
 
-use super::{FORMATS, Model, Net, VOCAB};
+use super::{Model, Net, VOCAB};
 use engine::formats::Format;
 use engine::op::{Act, Function, Heads, Pairing, Rotary, Router, Score};
 
@@ -51,7 +51,7 @@ fn grouped(format: Format) -> bool {
 
 pub fn linear() -> Vec<Case> {
     let mut cases = Vec::new();
-    for format in FORMATS {
+    for format in Format::ALL {
         let whole = [(1, 32), (7, 64), (300, 96), (130, 1056)];
         let ragged = [(1, 1), (7, 13), (67, 129), (300, 520)];
         for (rows, cols) in if grouped(format) { whole } else { ragged } {
@@ -76,7 +76,7 @@ pub fn linear() -> Vec<Case> {
 
 fn embed() -> Vec<Case> {
     let mut cases = Vec::new();
-    for format in FORMATS {
+    for format in Format::ALL {
         let widths = if grouped(format) {
             [32, 64, 96, 1056]
         } else {
@@ -281,7 +281,7 @@ const LOADS: [(usize, usize, Load); 6] = [
 
 pub fn expert_linear() -> Vec<Case> {
     let mut cases = Vec::new();
-    for format in FORMATS {
+    for format in Format::ALL {
         let sizes = if grouped(format) {
             [(6, 32), (70, 96)]
         } else {

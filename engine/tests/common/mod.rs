@@ -12,16 +12,6 @@ use engine::op::{Act, Function, Heads, Pairing, Rotary, Weight};
 use engine::program::{Builder, Program};
 use half::{bf16, f16};
 
-pub const FORMATS: [Format; 7] = [
-    Format::F32,
-    Format::F16,
-    Format::Bf16,
-    Format::Q8,
-    Format::Q4,
-    Format::I4,
-    Format::B1,
-];
-
 /// A small generator of random numbers (xorshift32), so that every run sees the same.
 #[derive(Debug, Clone)]
 pub struct Random(pub u32);

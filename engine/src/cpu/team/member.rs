@@ -38,20 +38,11 @@ impl Task {
     }
 }
 
-const FORMATS: [Format; 7] = [
-    Format::F32,
-    Format::F16,
-    Format::Bf16,
-    Format::Q8,
-    Format::Q4,
-    Format::I4,
-    Format::B1,
-];
 const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::Floats, Arithmetic::Integers];
 
 /// A format's number on the desk.
 pub fn format_code(format: Format) -> usize {
-    FORMATS
+    Format::ALL
         .iter()
         .position(|f| *f == format)
         .expect("all formats are there")
@@ -114,7 +105,7 @@ impl Member<'_> {
                 let [format, rows, cols] = self.desk.arguments();
                 let info = WeightInfo {
                     name: String::new(),
-                    format: FORMATS[format],
+                    format: Format::ALL[format],
                     rows: self.share.before(rows),
                     cols,
                 };
