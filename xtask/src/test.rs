@@ -228,7 +228,8 @@ fn browser(shared: &Shared) -> Result<Counts> {
         "engine",
     ];
     let mut command = shared.wasm()?.cmd("cargo", &args)?;
-    command.args(["--no-default-features", "--test", "browser"]);
+    // In the library: what only a browser's instructions can show.
+    command.args(["--no-default-features", "--lib", "--test", "browser"]);
     // A software GPU is slow: 300 s instead of 20 for all tests of the file.
     command
         .env("CHROMEDRIVER", driver)

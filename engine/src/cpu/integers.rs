@@ -229,7 +229,8 @@ mod tests {
 
     /// Every format on every instruction set of this machine: one token and many, rows that fill no tile, against
     /// the products of floats.
-    #[test]
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn integers_agree_with_floats() {
         #[cfg(not(target_arch = "wasm32"))]
         let levels = [Level::Plain, Level::detect()];
@@ -278,7 +279,8 @@ mod tests {
         );
     }
 
-    #[test]
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn nothing_is_nothing() {
         let mut integers = Integers::default();
         let mut hold = |x: &[f32]| {

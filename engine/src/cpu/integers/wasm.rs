@@ -40,14 +40,12 @@ fn widened(first: v128, second: v128) -> [v128; 4] {
     ]
 }
 
-/// Finite f16 numbers in the lower halves of their lanes.
+/// Finite f16 numbers, widened with their signs to 32 bits.
 #[inline(always)]
 fn floats(halves: v128) -> v128 {
-    let sign = u32x4_shl(v128_and(halves, u32x4_splat(0x8000)), 16);
-    // As `formats::widen`.
-    let size = u32x4_shl(v128_and(halves, u32x4_splat(0x7FFF)), 13);
-    let bias = f32::from_bits((127 + 112) << 23);
-    v128_or(f32x4_mul(size, f32x4_splat(bias)), sign)
+    // As `formats::widen`: behind the sign, which stands in all upper bits, three are to go, and then what is shifted.
+    let bits = v128_and(i32x4_shl(halves, 13), u32x4_splat(0x8FFF_E000));
+    f32x4_mul(bits, f32x4_splat(f32::from_bits((127 + 112) << 23)))
 }
 
 impl Simd for Simd128 {
@@ -178,8 +176,8 @@ impl Simd for Simd128 {
         // SAFETY: four floats each are the sixteen bytes that are read, at any alignment.
         let (first, second) = unsafe { (v128_load(first.cast()), v128_load(second.cast())) };
         [
-            f32x4_mul(floats(u32x4_extend_low_u16x8(halves)), first),
-            f32x4_mul(floats(u32x4_extend_high_u16x8(halves)), second),
+            f32x4_mul(floats(i32x4_extend_low_i16x8(halves)), first),
+            f32x4_mul(floats(i32x4_extend_high_i16x8(halves)), second),
         ]
     }
 
