@@ -14,12 +14,9 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const prompt = fs.readFileSync(path.join(here, 'prompt.txt'), 'utf8').trim();
 const [{ url: model }] = JSON.parse(fs.readFileSync(path.join(dist, 'models/catalog.json'), 'utf8'));
 
-// Threads need the two headers; both pages get them.
-const headers = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 const file = path.join(dist, model);
-const ours = await serve(dist, { headers });
+const ours = await serve(dist);
 const theirs = await serve(here, {
-  headers,
   intercept(request, response) {
     if (request.url !== '/model.gguf') return false;
     response.writeHead(200, { 'content-length': fs.statSync(file).size });
