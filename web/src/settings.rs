@@ -80,7 +80,7 @@ pub struct Launch {
     pub bench: bool,
     /// Address of the hub, without a slash at its end.
     pub site: String,
-    /// Threads of the CPU backend, where they are not for the device to say.
+    /// Threads of the CPU backend.
     pub threads: Option<u32>,
 }
 

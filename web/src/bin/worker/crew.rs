@@ -13,8 +13,8 @@ use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
 const NAME: &str = "thimble-thread";
 /// What it says when it listens.
 const READY: &str = "ready";
-/// More would wait for memory, and for one another: phones have slow cores among theirs.
-const MOST: u32 = 4;
+/// Where the address does not say. Measured with two, an answer came more slowly than with one (docs/performance.md).
+const UNASKED: u32 = 1;
 
 /// The crew that is there; it stays from one model to the next.
 #[derive(Default)]
@@ -23,10 +23,9 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A crew of so many threads, or of as many as suit the device; none where one thread is all there can be.
+    /// A crew of so many threads; none where one thread is all there can be.
     pub async fn ready(&self, threads: Option<u32>) -> Option<Crew> {
-        let n_cores = scope().navigator().hardware_concurrency() as u32;
-        let n_members = threads.unwrap_or(n_cores.min(MOST)).clamp(1, 16) as usize;
+        let n_members = threads.unwrap_or(UNASKED).clamp(1, 16) as usize;
         if let Some((crew, _)) = &*self.present.borrow()
             && crew.n_members() == n_members
         {

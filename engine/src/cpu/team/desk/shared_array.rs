@@ -4,9 +4,9 @@ use super::{Desk, Y};
 use js_sys::{Atomics, Float32Array, Int32Array, SharedArrayBuffer, Uint8Array};
 use wasm_bindgen::JsValue;
 
-/// How often a worker looks at a word before it sleeps: tens of microseconds, about as long as what lies between two
-/// products.
-const LOOKS: usize = 2_000;
+/// How often a worker looks at a word before it sleeps: about a millisecond. To be woken takes a worker longer than most
+/// products, so nobody is to sleep within a token.
+const LOOKS: usize = 40_000;
 
 #[derive(Debug, Clone)]
 pub struct Words {
