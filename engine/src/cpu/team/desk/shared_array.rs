@@ -1,6 +1,6 @@
 //! Words that the workers of a page share, each of which has a WebAssembly memory of its own beside them.
 
-use super::{Desk, Y};
+use super::Desk;
 use js_sys::{Atomics, Float32Array, Int32Array, SharedArrayBuffer, Uint8Array};
 use wasm_bindgen::JsValue;
 
@@ -30,7 +30,6 @@ impl Desk {
 
 impl Words {
     pub fn new(len: usize) -> Self {
-        debug_assert_eq!(len, Y.end);
         Self::on(&SharedArrayBuffer::new(4 * len as u32))
     }
 
