@@ -349,12 +349,14 @@ pub enum Event {
         /// Tokens to read.
         total: u32,
     },
-    /// A piece of the answer.
-    Token {
+    /// More of the answer.
+    Text {
         /// The job.
         id: JobId,
         /// The text that came.
         text: String,
+        /// In how many pieces it was made: about as many as tokens.
+        n_pieces: u32,
     },
     /// The answer is whole, or was stopped.
     Done {

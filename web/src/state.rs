@@ -98,7 +98,7 @@ pub struct Answer {
     pub prefill: Option<(u32, u32)>,
     started_ms: f64,
     first_ms: Option<f64>,
-    pieces: u32,
+    n_pieces: u32,
 }
 
 /// The status line's figures.
@@ -284,7 +284,7 @@ impl Chat {
                     answer.prefill = Some((done, total));
                 }
             }
-            Event::Token { id, text } => self.token(id, &text, now_ms),
+            Event::Text { id, text, n_pieces } => self.written(id, &text, n_pieces, now_ms),
             Event::Done { id, reason, stats } => self.done(id, reason, stats),
             Event::Measuring {
                 id,

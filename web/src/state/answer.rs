@@ -29,7 +29,7 @@ impl Chat {
             prefill: None,
             started_ms: now_ms,
             first_ms: None,
-            pieces: 0,
+            n_pieces: 0,
         });
         vec![Command::Send(Request::Generate {
             id,
@@ -113,20 +113,20 @@ impl Chat {
         vec![Command::Send(Request::Stop { id })]
     }
 
-    pub(super) fn token(&mut self, id: JobId, text: &str, now_ms: f64) {
+    pub(super) fn written(&mut self, id: JobId, text: &str, n_pieces: u32, now_ms: f64) {
         let Some(answer) = self.answering(id) else {
             return;
         };
-        answer.pieces += 1;
+        answer.n_pieces += n_pieces;
         answer.prefill = None;
         let first_ms = *answer.first_ms.get_or_insert(now_ms);
-        let (key, pieces, started_ms) = (answer.key, answer.pieces, answer.started_ms);
+        let (key, so_far, started_ms) = (answer.key, answer.n_pieces, answer.started_ms);
         self.figures.first_token_ms = Some(first_ms - started_ms);
-        self.figures.context_used = self.figures.context_used.map(|n| n + 1);
+        self.figures.context_used = self.figures.context_used.map(|n| n + n_pieces);
         // The pieces after the first, over the time that they took: close to tokens, till the engine counts.
-        if pieces > 4 && now_ms > first_ms {
+        if so_far > 4 && now_ms > first_ms {
             self.figures.tokens_per_second =
-                Some(f64::from(pieces - 1) * 1e3 / (now_ms - first_ms));
+                Some(f64::from(so_far - 1) * 1e3 / (now_ms - first_ms));
         }
         if let Some(message) = self.messages.iter_mut().find(|m| m.key == key) {
             message.text += text;

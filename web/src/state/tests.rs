@@ -70,9 +70,10 @@ fn ask(chat: &mut Chat, text: &str, now_ms: f64) -> JobId {
 
 fn token(chat: &mut Chat, id: JobId, text: &str, now_ms: f64) {
     chat.apply(
-        Event::Token {
+        Event::Text {
             id,
             text: text.into(),
+            n_pieces: 1,
         },
         now_ms,
     );

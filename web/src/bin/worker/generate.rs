@@ -28,18 +28,20 @@ impl Worker {
             max_tokens: max_tokens as usize,
             stop: Vec::new(),
         };
+        let mut writing = Writing::new(id);
         let mut on_event = |event| {
-            send(&match event {
-                engine::Event::Prefill { done, total } => Event::Prefill {
+            match event {
+                engine::Event::Prefill { done, total } => send(&Event::Prefill {
                     id,
                     done: done as u32,
                     total: total as u32,
-                },
-                engine::Event::Text(text) => Event::Token { id, text },
-            });
+                }),
+                engine::Event::Text(text) => writing.add(&text),
+            }
             flow(!self.is_stopped(id))
         };
         let finished = engine.generate(&prompt, &generation, &mut on_event).await;
+        writing.send();
         let event = match finished {
             Ok(finished) => Event::Done {
                 id,
@@ -55,6 +57,48 @@ impl Worker {
         };
         self.put_back(engine, &event);
         send(&event);
+    }
+}
+
+/// At most this often the page is told of text. It draws anew each time, which takes a processor longer than many a
+/// token does, and where there is no GPU it is the model's processor.
+const EVERY_MS: f64 = 50.0;
+
+/// Text on its way to the page.
+struct Writing {
+    id: JobId,
+    text: String,
+    n_pieces: u32,
+    sent_ms: f64,
+}
+
+impl Writing {
+    fn new(id: JobId) -> Self {
+        Self {
+            id,
+            text: String::new(),
+            n_pieces: 0,
+            sent_ms: f64::NEG_INFINITY,
+        }
+    }
+
+    fn add(&mut self, text: &str) {
+        self.text += text;
+        self.n_pieces += 1;
+        if js_sys::Date::now() - self.sent_ms >= EVERY_MS {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if self.n_pieces > 0 {
+            send(&Event::Text {
+                id: self.id,
+                text: std::mem::take(&mut self.text),
+                n_pieces: std::mem::take(&mut self.n_pieces),
+            });
+            self.sent_ms = js_sys::Date::now();
+        }
     }
 }
 
