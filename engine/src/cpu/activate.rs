@@ -1,5 +1,6 @@
 //! `y = f(x) (· up)`.
 
+use super::exp::exp;
 use crate::op::Function;
 
 /// `x, up [n, hidden] → y[n, hidden]`.
@@ -22,18 +23,22 @@ pub fn run(x: &[f32], up: Option<&[f32]>, function: Function, y: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn silu(x: f32) -> f32 {
     x * sigmoid(x)
 }
 
 /// `1 / (1 + exp(−x))`
+#[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
+#[inline(always)]
 fn gelu(x: f32) -> f32 {
     let z = std::f32::consts::FRAC_2_PI.sqrt() * (x + 0.044_715 * x * x * x);
-    0.5 * x * (1.0 + z.tanh())
+    // (1 + tanh z) / 2
+    x * sigmoid(2.0 * z)
 }
 
 fn gelu_erf(x: f32) -> f32 {
@@ -51,5 +56,5 @@ fn erf(x: f32) -> f32 {
         0.254_829_6,
     ];
     let sum = series.iter().fold(0.0, |sum, a| (sum + a) * t);
-    (1.0 - sum * (-x * x).exp()).copysign(x)
+    (1.0 - sum * exp(-x * x)).copysign(x)
 }

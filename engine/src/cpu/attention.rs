@@ -1,8 +1,8 @@
 //! Causal attention with shared key/value heads.
 
-use super::{Packed, map};
+use super::{Packed, exp::exp, map};
 use crate::{
-    formats::dot,
+    formats::{LANES, dot},
     op::{Balls, Heads, Metric, Similarity, Weight},
 };
 
@@ -126,12 +126,14 @@ impl Scorer {
 /// `exp(x − max) / Σ`, in place.
 fn softmax(x: &mut [f32]) {
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for x in x.iter_mut() {
-        *x = (*x - max).exp();
-        sum += *x;
+    x.iter_mut().for_each(|x| *x = exp(*x - max));
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for x in whole {
+        sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
     }
-    x.iter_mut().for_each(|x| *x /= sum);
+    let factor = 1.0 / (sums.iter().sum::<f32>() + rest.iter().sum::<f32>());
+    x.iter_mut().for_each(|x| *x *= factor);
 }
 
 /// A head's part of `[n_heads, head_dim]`.

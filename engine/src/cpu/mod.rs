@@ -8,6 +8,7 @@ mod blend;
 mod combine;
 mod conv;
 mod embed;
+mod exp;
 mod expert_linear;
 mod fourier;
 mod gate;
@@ -350,7 +351,7 @@ impl CpuBackend {
                 up,
                 function,
                 ..
-            } => activate::run(x(*input), up.map(x), *function, y),
+            } => (self.level).run(|| activate::run(x(*input), up.map(x), *function, y)),
             Op::Route {
                 logits,
                 bias,

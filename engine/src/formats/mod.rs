@@ -14,7 +14,7 @@ mod q8;
 pub(crate) use self::f16::widen;
 
 /// Independent partial sums of a dot product: enough for a 256-bit SIMD register, two of 128 bits.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 /// Weights along `cols` that share a scale, in formats with scales by group.
 pub const GROUP: usize = 32;

@@ -1,83 +1,173 @@
 //! One token: weights are multiplied as they are packed. All that is done per row is inlined into a function that may
 //! use the level's instructions.
+//!
+//! Two rows go side by side, one from the first half of those that are wanted and one from the second: memory brings
+//! two streams sooner than one of the same length, and what is read of `x` serves both.
 
-use super::{HALVES, Packed, Quants, Simd, Token, scale_of};
+use super::{Group, HALVES, Halves, Packed, Quants, Simd, Token, scale_of};
 use crate::formats::GROUP;
 use std::ops::Range;
+
+/// Which two of `n` rows go side by side: `n.div_ceil(2)` passes meet all of them, the last one maybe twice.
+#[inline(always)]
+fn beside(pass: usize, n: usize) -> [usize; 2] {
+    [pass, (n.div_ceil(2) + pass).min(n - 1)]
+}
+
+/// Groups whose `d` and `m` are widened at once.
+const PAIRS: usize = HALVES / 2;
 
 /// One token and rows with `d` and `m` for each group.
 #[inline(always)]
 pub fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
-    const PAIRS: usize = HALVES / 2;
-    let groups = x.groups.as_chunks::<PAIRS>().0;
-    let pairs = x.pairs.as_flattened().as_chunks::<HALVES>().0;
-    for (row, y) in rows.zip(y) {
-        let quants = w.row(row).quants.as_chunks::<{ GROUP / 2 }>().0;
-        let (quants, last_quants) = quants.as_chunks::<PAIRS>();
-        let scales = w.scales(row, quants.len() + 1);
-        let mut total = S::zero();
-        // Every other one is the sum of `m · Σ x`.
-        let mut sums = S::scales(&[0; 2 * HALVES], &[0.0; HALVES]);
-        for (((q, halves), x), pairs) in quants.iter().zip(scales).zip(groups).zip(pairs) {
-            S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
-            let scales = S::scales(halves, pairs);
-            sums = S::both(sums, scales);
-            total = S::add_by::<0>(total, S::nibbles(&q[0], &x[0]), scales);
-            total = S::add_by::<2>(total, S::nibbles(&q[1], &x[1]), scales);
-            total = S::add_by::<4>(total, S::nibbles(&q[2], &x[2]), scales);
-            total = S::add_by::<6>(total, S::nibbles(&q[3], &x[3]), scales);
+    let groups = x.groups.as_chunks().0;
+    let pairs = x.pairs.as_flattened().as_chunks().0;
+    let n = w.cols / GROUP / PAIRS;
+    for pass in 0..y.len().div_ceil(2) {
+        let [a, b] = beside(pass, y.len());
+        let (row_a, row_b) = (rows.start + a, rows.start + b);
+        let (quants_a, rest_a) = w.row(row_a).quants.as_chunks().0.as_chunks();
+        let (quants_b, rest_b) = w.row(row_b).quants.as_chunks().0.as_chunks();
+        let (scales_a, scales_b) = (w.scales(row_a, n + 1), w.scales(row_b, n + 1));
+        let (mut sum_a, mut sum_b) = (PairSum::<S>::zero(), PairSum::<S>::zero());
+        let quants = quants_a.iter().zip(quants_b);
+        let scales = scales_a.iter().zip(scales_b);
+        for (((q, halves), x), pairs) in quants.zip(scales).zip(groups).zip(pairs) {
+            sum_a.add(q.0, halves.0, x, pairs);
+            sum_b.add(q.1, halves.1, x, pairs);
         }
-        if !last_quants.is_empty() {
-            let i = quants.len();
-            let scales = S::scales(&scales[i], &pairs[i]);
-            sums = S::both(sums, scales);
-            let scales = S::lanes(scales);
-            for ((q, x), scale) in last_quants
-                .iter()
-                .zip(&groups[i])
-                .zip(scales.iter().step_by(2))
-            {
-                total = S::add(total, S::nibbles(q, x), *scale);
-            }
+        if !rest_a.is_empty() {
+            sum_a.add_rest(rest_a, &scales_a[n], &groups[n], &pairs[n]);
+            sum_b.add_rest(rest_b, &scales_b[n], &groups[n], &pairs[n]);
         }
-        let [_, a, _, b, _, c, _, d] = S::lanes(sums);
-        *y = S::sum(total) + (a + b) + (c + d);
+        (y[a], y[b]) = (sum_a.all(), sum_b.all());
+    }
+}
+
+/// A row's product so far.
+struct PairSum<S: Simd> {
+    /// `Σ d · q · x`
+    total: S::Total,
+    /// Every other one is the sum of `m · Σ x`.
+    sums: S::Scales,
+}
+
+impl<S: Simd> PairSum<S> {
+    #[inline(always)]
+    fn zero() -> Self {
+        Self {
+            total: S::zero(),
+            sums: S::scales(&[0; 2 * HALVES], &[0.0; HALVES]),
+        }
+    }
+
+    #[inline(always)]
+    fn add(
+        &mut self,
+        q: &[[u8; GROUP / 2]; PAIRS],
+        halves: &Halves,
+        x: &[Group; PAIRS],
+        pairs: &[f32; HALVES],
+    ) {
+        S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
+        let scales = S::scales(halves, pairs);
+        self.sums = S::both(self.sums, scales);
+        self.total = S::add_by::<0>(self.total, S::nibbles(&q[0], &x[0]), scales);
+        self.total = S::add_by::<2>(self.total, S::nibbles(&q[1], &x[1]), scales);
+        self.total = S::add_by::<4>(self.total, S::nibbles(&q[2], &x[2]), scales);
+        self.total = S::add_by::<6>(self.total, S::nibbles(&q[3], &x[3]), scales);
+    }
+
+    /// Fewer groups, one at least; `pairs` of more are zeros.
+    #[inline(always)]
+    fn add_rest(
+        &mut self,
+        q: &[[u8; GROUP / 2]],
+        halves: &Halves,
+        x: &[Group; PAIRS],
+        pairs: &[f32; HALVES],
+    ) {
+        let scales = S::scales(halves, pairs);
+        self.sums = S::both(self.sums, scales);
+        self.total = S::add_by::<0>(self.total, S::nibbles(&q[0], &x[0]), scales);
+        if q.len() > 1 {
+            self.total = S::add_by::<2>(self.total, S::nibbles(&q[1], &x[1]), scales);
+        }
+        if q.len() > 2 {
+            self.total = S::add_by::<4>(self.total, S::nibbles(&q[2], &x[2]), scales);
+        }
+    }
+
+    #[inline(always)]
+    fn all(self) -> f32 {
+        let [_, a, _, b, _, c, _, d] = S::lanes(self.sums);
+        S::sum(self.total) + (a + b) + (c + d)
     }
 }
 
 /// One token and rows with `d` for each group.
 #[inline(always)]
 pub fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
-    let groups = x.groups.as_chunks::<HALVES>().0;
-    let steps = x.scales.as_chunks::<HALVES>().0;
-    for (row, y) in rows.zip(y) {
-        let quants = w.row(row).quants.as_chunks::<GROUP>().0;
-        let (quants, last_quants) = quants.as_chunks::<HALVES>();
-        let scales = w.scales(row, quants.len() + 1);
-        let mut total = S::zero();
-        for (((q, halves), x), steps) in quants.iter().zip(scales).zip(groups).zip(steps) {
-            for bytes in q.as_flattened().as_chunks().0 {
-                S::fetch_ahead(bytes);
-            }
-            let scales = S::scales(halves, steps);
-            total = S::add_by::<0>(total, S::bytes(&q[0], &x[0]), scales);
-            total = S::add_by::<1>(total, S::bytes(&q[1], &x[1]), scales);
-            total = S::add_by::<2>(total, S::bytes(&q[2], &x[2]), scales);
-            total = S::add_by::<3>(total, S::bytes(&q[3], &x[3]), scales);
-            total = S::add_by::<4>(total, S::bytes(&q[4], &x[4]), scales);
-            total = S::add_by::<5>(total, S::bytes(&q[5], &x[5]), scales);
-            total = S::add_by::<6>(total, S::bytes(&q[6], &x[6]), scales);
-            total = S::add_by::<7>(total, S::bytes(&q[7], &x[7]), scales);
+    let groups = x.groups.as_chunks().0;
+    let steps = x.scales.as_chunks().0;
+    let n = w.cols / GROUP / HALVES;
+    for pass in 0..y.len().div_ceil(2) {
+        let [a, b] = beside(pass, y.len());
+        let (row_a, row_b) = (rows.start + a, rows.start + b);
+        let (quants_a, rest_a) = w.row(row_a).quants.as_chunks().0.as_chunks();
+        let (quants_b, rest_b) = w.row(row_b).quants.as_chunks().0.as_chunks();
+        let (scales_a, scales_b) = (w.scales(row_a, n + 1), w.scales(row_b, n + 1));
+        let (mut total_a, mut total_b) = (S::zero(), S::zero());
+        let quants = quants_a.iter().zip(quants_b);
+        let scales = scales_a.iter().zip(scales_b);
+        for (((q, halves), x), steps) in quants.zip(scales).zip(groups).zip(steps) {
+            total_a = add_eight::<S>(total_a, q.0, halves.0, x, steps);
+            total_b = add_eight::<S>(total_b, q.1, halves.1, x, steps);
         }
-        if !last_quants.is_empty() {
-            let i = quants.len();
-            let scales = S::lanes(S::scales(&scales[i], &steps[i]));
-            for ((q, x), scale) in last_quants.iter().zip(&groups[i]).zip(scales) {
-                total = S::add(total, S::bytes(q, x), scale);
-            }
+        if !rest_a.is_empty() {
+            total_a = add_rest::<S>(total_a, rest_a, &scales_a[n], &groups[n], &steps[n]);
+            total_b = add_rest::<S>(total_b, rest_b, &scales_b[n], &groups[n], &steps[n]);
         }
-        *y = S::sum(total);
+        (y[a], y[b]) = (S::sum(total_a), S::sum(total_b));
     }
+}
+
+#[inline(always)]
+fn add_eight<S: Simd>(
+    mut total: S::Total,
+    q: &[[u8; GROUP]; HALVES],
+    halves: &Halves,
+    x: &[Group; HALVES],
+    steps: &[f32; HALVES],
+) -> S::Total {
+    for bytes in q.as_flattened().as_chunks().0 {
+        S::fetch_ahead(bytes);
+    }
+    let scales = S::scales(halves, steps);
+    total = S::add_by::<0>(total, S::bytes(&q[0], &x[0]), scales);
+    total = S::add_by::<1>(total, S::bytes(&q[1], &x[1]), scales);
+    total = S::add_by::<2>(total, S::bytes(&q[2], &x[2]), scales);
+    total = S::add_by::<3>(total, S::bytes(&q[3], &x[3]), scales);
+    total = S::add_by::<4>(total, S::bytes(&q[4], &x[4]), scales);
+    total = S::add_by::<5>(total, S::bytes(&q[5], &x[5]), scales);
+    total = S::add_by::<6>(total, S::bytes(&q[6], &x[6]), scales);
+    S::add_by::<7>(total, S::bytes(&q[7], &x[7]), scales)
+}
+
+/// Fewer groups.
+#[inline(always)]
+fn add_rest<S: Simd>(
+    mut total: S::Total,
+    q: &[[u8; GROUP]],
+    halves: &Halves,
+    x: &[Group; HALVES],
+    steps: &[f32; HALVES],
+) -> S::Total {
+    let scales = S::lanes(S::scales(halves, steps));
+    for ((q, x), scale) in q.iter().zip(x).zip(scales) {
+        total = S::add(total, S::bytes(q, x), scale);
+    }
+    total
 }
 
 /// One token and rows that have one `d`, of groups of `BYTES`; `offset` is added to each of their numbers.
@@ -92,13 +182,17 @@ pub fn by_rows<S: Simd, const BYTES: usize>(
     [u8; BYTES]: Quants,
 {
     let offset = offset * x.sums.iter().sum::<f32>();
-    for (row, y) in rows.zip(y) {
-        let row = w.row(row);
-        let mut total = S::zero();
-        let quants = row.quants.as_chunks::<BYTES>().0;
-        for ((q, x), step) in quants.iter().zip(x.groups).zip(x.scales) {
-            total = S::add(total, q.dot::<S>(x), *step);
+    for pass in 0..y.len().div_ceil(2) {
+        let [a, b] = beside(pass, y.len());
+        let (row_a, row_b) = (w.row(rows.start + a), w.row(rows.start + b));
+        let quants_a = row_a.quants.as_chunks::<BYTES>().0;
+        let quants_b = row_b.quants.as_chunks::<BYTES>().0;
+        let (mut total_a, mut total_b) = (S::zero(), S::zero());
+        for (((qa, qb), x), step) in quants_a.iter().zip(quants_b).zip(x.groups).zip(x.scales) {
+            total_a = S::add(total_a, qa.dot::<S>(x), *step);
+            total_b = S::add(total_b, qb.dot::<S>(x), *step);
         }
-        *y = scale_of(row) * (S::sum(total) + offset);
+        y[a] = scale_of(row_a) * (S::sum(total_a) + offset);
+        y[b] = scale_of(row_b) * (S::sum(total_b) + offset);
     }
 }
