@@ -56,7 +56,7 @@ async function thimble(count) {
   return { threads: count, n_prompt: stats.n_prompt, n_new: stats.n_generated, first_ms: first - sent, decode_ms: last - first, text };
 }
 
-/** Runs in the page before its own scripts: notes when the worker is asked, and when it tells of tokens. */
+/** Runs in the page before its own scripts: notes when the worker is asked, and when it tells of text. */
 function hear() {
   const heard = (window.heard = {});
   const Native = window.Worker;
@@ -65,7 +65,7 @@ function hear() {
       super(...options);
       this.addEventListener('message', ({ data }) => {
         const event = JSON.parse(data);
-        if (event.Token) {
+        if (event.Text) {
           heard.last = performance.now();
           heard.first ??= heard.last;
         }

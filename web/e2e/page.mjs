@@ -85,7 +85,6 @@ export class Thimble {
     if (settings) {
       await page.addInitScript((json) => localStorage.getItem('thimble.settings') ?? localStorage.setItem('thimble.settings', json), JSON.stringify(settings));
     }
-    await page.addInitScript(watchTheThread);
     if (script) await page.addInitScript(script);
     const thimble = new Thimble(page);
     await page.goto(url);
@@ -178,9 +177,9 @@ export class Thimble {
     await this.page.getByTestId('settings').waitFor({ state: 'hidden' });
   }
 
-  /** Forgets what the UI thread did so far. */
+  /** From now on the UI thread is watched. Not before: it draws every frame then, which takes a processor's time. */
   async startWatch() {
-    await this.page.evaluate(() => window.thread.reset());
+    await this.page.evaluate(watchTheThread);
   }
 
   /** `{ longest, gap, frames }` in ms since `startWatch`: the longest task and pause between frames. */
@@ -208,7 +207,7 @@ export class Thimble {
 
 /** Runs in the page: records tasks of over 50 ms, and the pauses between frames. */
 function watchTheThread() {
-  let tasks = [];
+  const tasks = [];
   let gap = 0;
   let frames = 0;
   let last = performance.now();
@@ -222,13 +221,6 @@ function watchTheThread() {
   };
   requestAnimationFrame(frame);
   window.thread = {
-    reset() {
-      observer.takeRecords();
-      tasks = [];
-      gap = 0;
-      frames = 0;
-      last = performance.now();
-    },
     report() {
       tasks.push(...observer.takeRecords().map((e) => e.duration));
       return { longest: Math.max(0, ...tasks), gap: Math.round(gap), frames };
