@@ -17,12 +17,13 @@ mod one;
 mod simd;
 mod tile;
 
-pub use level::Level;
+pub use level::{Level, Work};
 
 use super::packed::Packed;
 use crate::formats::{Format, GROUP, Row, widen};
 use one::{by_groups, by_pairs, by_rows};
-use simd::{HALVES, Halves, Quants, Simd};
+pub use simd::{HALVES, Simd};
+use simd::{Halves, Quants};
 use std::ops::Range;
 use tile::{TILE, Tile};
 

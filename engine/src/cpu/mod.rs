@@ -342,16 +342,27 @@ impl CpuBackend {
             } => {
                 let scorer = attention::Scorer::new(*metric, heads.n_heads, w);
                 let (k, v) = (&self.caches[k.id], &self.caches[v.id]);
-                let q = x(*q);
-                self.level
-                    .run(|| attention::run(q, k, v, *heads, &scorer, step.pos, y));
+                self.level.run(attention::Attention {
+                    q: x(*q),
+                    k,
+                    v,
+                    heads: *heads,
+                    scorer: &scorer,
+                    pos: step.pos,
+                    y,
+                });
             }
             Op::Activate {
                 x: input,
                 up,
                 function,
                 ..
-            } => (self.level).run(|| activate::run(x(*input), up.map(x), *function, y)),
+            } => self.level.run(activate::Activation {
+                x: x(*input),
+                up: up.map(x),
+                function: *function,
+                y,
+            }),
             Op::Route {
                 logits,
                 bias,

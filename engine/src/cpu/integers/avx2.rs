@@ -1,7 +1,7 @@
 //! x86's 256-bit SIMD: `vpmaddwd` multiplies sixteen words and adds them in pairs.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, HALVES, Halves, Held, Integers, Packed, Simd};
+use super::{Group, HALVES, Halves, Held, Integers, Packed, Simd, Work};
 use crate::formats::{Format, GROUP};
 use core::arch::x86_64::*;
 use std::ops::Range;
@@ -38,12 +38,11 @@ pub fn hold(held: &mut Held, format: Format, x: &[f32], cols: usize) {
     unsafe { with_avx2(held, format, x, cols) }
 }
 
-/// `work`, inlined where the compiler may use such a machine's instructions.
-#[inline(always)]
-pub fn run<T>(work: impl FnOnce() -> T) -> T {
+/// [`Work`] on such a machine.
+pub fn run(work: impl Work) {
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn with_avx2<T>(work: impl FnOnce() -> T) -> T {
-        work()
+    fn with_avx2(work: impl Work) {
+        work.run::<Avx2>();
     }
     // SAFETY: `Level::detect` found them.
     unsafe { with_avx2(work) }
@@ -152,8 +151,28 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn add_floats(total: __m256, a: &[f32; HALVES], b: &[f32; HALVES]) -> __m256 {
+        // SAFETY: see `Avx2`; eight floats are the 32 bytes that are read, at any alignment.
+        unsafe {
+            _mm256_fmadd_ps(
+                _mm256_loadu_ps(a.as_ptr()),
+                _mm256_loadu_ps(b.as_ptr()),
+                total,
+            )
+        }
+    }
+
+    #[inline(always)]
     fn sum(total: __m256) -> f32 {
-        Self::lanes(total).iter().sum()
+        // SAFETY: see `Avx2`.
+        unsafe {
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(total),
+                _mm256_extractf128_ps::<1>(total),
+            );
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
     }
 
     #[inline(always)]

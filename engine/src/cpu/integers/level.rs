@@ -1,7 +1,12 @@
 //! Which instructions this machine has.
 
+use super::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
+#[cfg(not(target_arch = "wasm32"))]
+use super::plain;
+#[cfg(target_arch = "wasm32")]
+use super::wasm;
 
 /// The widest instructions that this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +38,23 @@ impl Level {
         Self::Plain
     }
 
-    /// Runs what is written in plain loops, which the compiler may turn into the level's instructions.
+    /// Has it done with the level's instructions, plain loops too.
     #[inline(always)]
-    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
+    pub fn run(self, work: impl Work) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::run(work),
-            _ => work(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Level::Plain => work.run::<plain::Plain>(),
+            #[cfg(target_arch = "wasm32")]
+            Level::Wasm => work.run::<wasm::Simd128>(),
         }
     }
+}
+
+/// What [`Level::run`] runs. Not a closure: whether one is inlined where the instructions are is the compiler's choice,
+/// and here `run` and all that it calls are to be marked `#[inline(always)]`.
+pub trait Work {
+    /// Does it.
+    fn run<S: Simd>(self);
 }

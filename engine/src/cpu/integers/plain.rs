@@ -53,6 +53,13 @@ impl Simd for Plain {
         total
     }
 
+    fn add_floats(mut total: Self::Total, a: &[f32; HALVES], b: &[f32; HALVES]) -> Self::Total {
+        for (total, (a, b)) in total.iter_mut().zip(a.iter().zip(b)) {
+            *total += a * b;
+        }
+        total
+    }
+
     fn sum(total: Self::Total) -> f32 {
         total.iter().sum()
     }

@@ -33,6 +33,8 @@ pub trait Simd {
         sums: Self::Sums,
         scales: Self::Scales,
     ) -> Self::Total;
+    /// `total + a · b`, lane by lane.
+    fn add_floats(total: Self::Total, a: &[f32; HALVES], b: &[f32; HALVES]) -> Self::Total;
     /// All of it.
     fn sum(total: Self::Total) -> f32;
 

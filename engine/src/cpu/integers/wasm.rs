@@ -24,6 +24,13 @@ fn sixteen(q: &[u8], i: usize) -> v128 {
 }
 
 #[inline(always)]
+fn four(x: &[f32; HALVES], i: usize) -> v128 {
+    let four = &x.as_chunks::<4>().0[i];
+    // SAFETY: four floats are the sixteen bytes that are read, at any alignment.
+    unsafe { v128_load(four.as_ptr().cast()) }
+}
+
+#[inline(always)]
 fn dot4(w: [v128; 4], x: &Group) -> v128 {
     let dot = |i: usize| i32x4_dot_i16x8(w[i], words(x, i));
     i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
@@ -150,6 +157,12 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
+    fn add_floats(total: v128, a: &[f32; HALVES], b: &[f32; HALVES]) -> v128 {
+        let product = |i: usize| f32x4_mul(four(a, i), four(b, i));
+        f32x4_add(total, f32x4_add(product(0), product(1)))
+    }
+
+    #[inline(always)]
     fn sum(total: v128) -> f32 {
         f32x4_extract_lane::<0>(total)
             + f32x4_extract_lane::<1>(total)
@@ -172,12 +185,9 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn scales(halves: &Halves, x: &[f32; HALVES]) -> [v128; 2] {
         let halves = sixteen(halves, 0);
-        let (first, second) = (x.as_ptr(), x[HALVES / 2..].as_ptr());
-        // SAFETY: four floats each are the sixteen bytes that are read, at any alignment.
-        let (first, second) = unsafe { (v128_load(first.cast()), v128_load(second.cast())) };
         [
-            f32x4_mul(floats(i32x4_extend_low_i16x8(halves)), first),
-            f32x4_mul(floats(i32x4_extend_high_i16x8(halves)), second),
+            f32x4_mul(floats(i32x4_extend_low_i16x8(halves)), four(x, 0)),
+            f32x4_mul(floats(i32x4_extend_high_i16x8(halves)), four(x, 1)),
         ]
     }
 
