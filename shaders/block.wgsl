@@ -1,6 +1,5 @@
 // Dot products of 4 weight rows with 8 tokens: each weight is unpacked once for all tokens, and each x is read
-// once for all rows. `source` says which row of x a token has. Rows past the last token exist (a buffer holds a
-// multiple of 8) and their products are never written.
+// once for all rows. `source` says which row of x a token has.
 override ROW_LANES: u32 = WG; // invocations side by side by rows
 
 // 8 columns of x for 4 tokens, in the order of a unit's weights.
