@@ -34,8 +34,14 @@ fn add_products(dots: Dots, local: u32) -> Dots {
         let rows = row_tile[i * ROW_LANES + lane];
         let first = token_tile[i * TOKEN_QUADS + quad];
         let second = token_tile[i * TOKEN_QUADS + quad + 1u];
-        sums.first += mat4x4(rows.x * first, rows.y * first, rows.z * first, rows.w * first);
-        sums.second += mat4x4(rows.x * second, rows.y * second, rows.z * second, rows.w * second);
+        sums.first[0] += rows.x * first;
+        sums.first[1] += rows.y * first;
+        sums.first[2] += rows.z * first;
+        sums.first[3] += rows.w * first;
+        sums.second[0] += rows.x * second;
+        sums.second[1] += rows.y * second;
+        sums.second[2] += rows.z * second;
+        sums.second[3] += rows.w * second;
     }
     workgroupBarrier();
     return sums;

@@ -106,15 +106,15 @@ fn shared_heads_agree() {
     }
 }
 
-/// Of many tokens in workgroup memory: less than a tile of them, more than one, and more than two.
+/// Less than a tile of tokens, one and a token, and more than two.
 #[test]
 fn tiles_agree() {
     let gpu = gpu();
-    let products = cases::linear().into_iter().chain(cases::expert_linear());
-    let attention = cases::attention()
-        .into_iter()
-        .chain(metric_cases::attention());
-    for mut case in products.chain(attention) {
+    for mut case in cases::linear().into_iter().chain(cases::expert_linear()) {
+        case.steps = vec![2, 17, 33, 70];
+        check(&gpu, &case, tiles());
+    }
+    for mut case in cases::attention() {
         case.steps.extend([33, 70]);
         check(&gpu, &case, tiles());
     }

@@ -115,9 +115,9 @@ struct Model {
     /// Threads of the CPU backend; as many as there are cores, up to 8, where it is not said.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
-    /// Whether a GPU reads prompts through tiles in workgroup memory; hardware does, where it is not said.
+    /// On a GPU, multiply many tokens without tiles in workgroup memory: to compare.
     #[arg(long)]
-    tiles: Option<bool>,
+    no_tiles: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -190,7 +190,7 @@ impl Model {
                 ..CpuOptions::default()
             },
             gpu: GpuOptions {
-                tiles: self.tiles,
+                tiles: !self.no_tiles,
                 ..GpuOptions::default()
             },
         }

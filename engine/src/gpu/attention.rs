@@ -1,7 +1,7 @@
 //! Attention: which files make its kernel for a metric.
 
 use super::call::{Call, bindings, kernel, read, write};
-use super::kernels::{Emitter, WG};
+use super::kernels::{Emitter, TILE_TOKENS, WG};
 use super::plan::Buf;
 use crate::op::{Heads, Metric, Parameter, Similarity};
 
@@ -71,7 +71,7 @@ impl Emitter<'_> {
             "alpha/none"
         });
         if self.is_by_tiles(heads, metric) {
-            call.blocks = self.blocks(self.target.block());
+            call.blocks = self.blocks(TILE_TOKENS);
             call.kernel
                 .files
                 .extend(["dots", "tile", "flash_attention"]);
@@ -84,7 +84,7 @@ impl Emitter<'_> {
     /// Whether many tokens' scores are products of tiles, of which the sums of 128 columns fit into registers.
     fn is_by_tiles(&self, heads: Heads, metric: &Metric) -> bool {
         let is_product = metric.similarity == Similarity::Dot && metric.balls.is_none();
-        self.target.tiles && !self.single && is_product && heads.head_dim <= MOST_BY_TILES
+        !self.single && is_product && heads.head_dim <= MOST_BY_TILES
     }
 
     /// shaders/attention.wgsl, which knows every metric.

@@ -14,7 +14,8 @@ const ROWS_AT_ONCE: usize = 4;
 
 /// Invocations side by side by rows, and tokens of a workgroup: as shaders/block.wgsl and tile.wgsl have them.
 const BLOCK: (usize, u32) = (WG, 8);
-const TILE: (usize, u32) = (16, 32);
+const TILE: (usize, u32) = (16, TILE_TOKENS);
+pub(super) const TILE_TOKENS: u32 = 32;
 
 impl Target {
     /// Tokens of a workgroup, of many.

@@ -12,8 +12,8 @@ pub struct GpuOptions {
     pub lanes: Option<u32>,
     /// Tokens per prefill call.
     pub chunk: Option<usize>,
-    /// Whether many tokens go through tiles in workgroup memory.
-    pub tiles: Option<bool>,
+    /// Whether matrices multiply many tokens through tiles in workgroup memory.
+    pub tiles: bool,
     /// Whether reductions use subgroups; never where the device has none.
     pub subgroups: bool,
     /// Split weights that are larger, though the device could bind them.
@@ -26,7 +26,7 @@ impl Default for GpuOptions {
             fuse: true,
             lanes: None,
             chunk: None,
-            tiles: None,
+            tiles: true,
             subgroups: true,
             max_binding_bytes: None,
         }
@@ -34,7 +34,7 @@ impl Default for GpuOptions {
 }
 
 /// What the device suggests, where `options` leave it open. Barriers are slow on software adapters, so a
-/// row there is one invocation's, and nothing is staged; and a chunk is short, so that a prompt can be stopped.
+/// row there is one invocation's; and a chunk is short, so that a prompt can be stopped.
 pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
     let (lanes, chunk) = if gpu.is_software() {
         (1, 32)
@@ -47,7 +47,7 @@ pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
         subgroup: gpu.subgroup().filter(|_| options.subgroups),
         max_binding_bytes: options.max_binding_bytes.unwrap_or(limit).min(limit),
         chunk: options.chunk.unwrap_or(chunk),
-        tiles: options.tiles.unwrap_or(!gpu.is_software()),
+        tiles: options.tiles,
         fuse: options.fuse,
     }
 }

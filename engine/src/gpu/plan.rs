@@ -25,7 +25,7 @@ pub struct Target {
     pub max_binding_bytes: u64,
     /// Tokens per prefill call.
     pub chunk: usize,
-    /// Whether many tokens go through tiles in workgroup memory.
+    /// Whether matrices multiply many tokens through tiles in workgroup memory.
     pub tiles: bool,
     /// Whether neighbouring ops are fused.
     pub fuse: bool,
