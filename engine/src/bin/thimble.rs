@@ -115,9 +115,9 @@ struct Model {
     /// Threads of the CPU backend; as many as there are cores, up to 8, where it is not said.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
-    /// On a GPU, multiply many tokens without tiles in workgroup memory: to compare.
+    /// Whether a GPU multiplies many tokens through tiles in workgroup memory; where it is not said, all but llvmpipe do.
     #[arg(long)]
-    no_tiles: bool,
+    tiles: Option<bool>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -190,7 +190,7 @@ impl Model {
                 ..CpuOptions::default()
             },
             gpu: GpuOptions {
-                tiles: !self.no_tiles,
+                tiles: self.tiles,
                 ..GpuOptions::default()
             },
         }

@@ -20,7 +20,7 @@ pub fn reductions() -> [GpuOptions; 3] {
     let plain = GpuOptions {
         fuse: false,
         chunk: Some(24),
-        tiles: false,
+        tiles: Some(false),
         lanes: Some(1),
         ..Default::default()
     };
@@ -41,7 +41,7 @@ pub fn reductions() -> [GpuOptions; 3] {
 /// Tiles in workgroup memory, where many tokens are multiplied.
 pub fn tiles() -> GpuOptions {
     GpuOptions {
-        tiles: true,
+        tiles: Some(true),
         chunk: Some(70),
         ..reductions()[1]
     }
