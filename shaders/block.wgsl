@@ -1,10 +1,6 @@
 // Dot products of 4 weight rows with 8 tokens: each weight is unpacked once for all tokens, and each x is read
-// once for all rows. `source` says which row of x a token has. Rows past the last token exist (a buffer holds a
-// multiple of 8) and their products are never written.
-struct Dots {
-    first: mat4x4<f32>, // [row, token], tokens 0 .. 3
-    second: mat4x4<f32>, // tokens 4 .. 7
-}
+// once for all rows. `source` says which row of x a token has.
+override ROW_LANES: u32 = WG; // invocations side by side by rows
 
 // 8 columns of x for 4 tokens, in the order of a unit's weights.
 struct Tile {
@@ -12,9 +8,12 @@ struct Tile {
     b: mat4x4<f32>,
 }
 
-fn row_dots(rows: vec4<u32>, token: u32) -> Dots {
-    let sources = array(sources4(token), sources4(token + 4u));
+fn row_dots(rows: vec4<u32>, is_needed: bool, token: u32, local: u32) -> Dots {
     var dots = Dots();
+    if (!is_needed) {
+        return dots;
+    }
+    let sources = array(sources4(token), sources4(token + 4u));
     for (var group = 0u; group < GROUPS; group += 1u) {
         let scales4 = array(
             scale_of(rows.x, group), scale_of(rows.y, group), scale_of(rows.z, group), scale_of(rows.w, group));
@@ -32,10 +31,6 @@ fn row_dots(rows: vec4<u32>, token: u32) -> Dots {
         }
     }
     return dots;
-}
-
-fn sources4(token: u32) -> vec4<u32> {
-    return vec4(source(token), source(token + 1u), source(token + 2u), source(token + 3u));
 }
 
 fn tile(rows: vec4<u32>, at: vec2<u32>) -> Tile {

@@ -1,4 +1,4 @@
-// ExpertLinear for many tokens: one invocation to 4 rows of an expert and a block of 8 of its tokens. The
+// ExpertLinear for many tokens: one invocation to 4 rows of an expert and 8 of its tokens. The
 // bound part holds rows ROW0 .. ROW0 + ROWS of all experts' rows below one another.
 override WG: u32;
 override ROW0: u32;
@@ -25,16 +25,17 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let expert = groups[BLOCKS + 2u * group.z];
-    // Neighbours have neighbouring rows.
-    let cols = flat_group(group, count) * 4u * WG + local + WG * vec4(0u, 1u, 2u, 3u);
-    let rows = expert * WIDTH + cols;
-    let is_here = (cols < vec4(WIDTH)) & (rows >= vec4(ROW0)) & (rows < vec4(ROW0 + ROWS));
-    if (expert == N_EXPERTS || !any(is_here)) {
+    if (expert == N_EXPERTS) {
         return;
     }
-    let entry = groups[BLOCKS + 2u * group.z + 1u];
+    // Neighbours have neighbouring rows.
+    let cols = (4u * flat_group(group, count) + vec4(0u, 1u, 2u, 3u)) * ROW_LANES + local % ROW_LANES;
+    let rows = expert * WIDTH + cols;
+    let is_here = (cols < vec4(WIDTH)) & (rows >= vec4(ROW0)) & (rows < vec4(ROW0 + ROWS));
+    let entry = groups[BLOCKS + 2u * group.z + 1u] + 8u * (local / ROW_LANES);
     end = groups[expert + 1u];
-    let dots = row_dots(clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0 + AT, entry);
+    let dots = row_dots(
+        clamp(rows, vec4(ROW0), vec4(ROW0 + ROWS - 1u)) - ROW0 + AT, any(is_here), entry, local);
     for (var i = 0u; i < 4u; i += 1u) {
         if (is_here[i]) {
             write4(dots.first[i], entry, cols[i]);

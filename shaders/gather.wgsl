@@ -36,10 +36,10 @@ fn list(expert: u32, n: u32) {
     var block = 0u;
     for (var before = 0u; before < expert; before += 1u) {
         first += counts[before];
-        block += (counts[before] + 7u) / 8u;
+        block += (counts[before] + BLOCK - 1u) / BLOCK;
     }
     groups[expert] = first;
-    for (var i = 0u; i < counts[expert]; i += 8u) {
+    for (var i = 0u; i < counts[expert]; i += BLOCK) {
         groups[BLOCKS + 2u * block] = expert;
         groups[BLOCKS + 2u * block + 1u] = first + i;
         block += 1u;
@@ -56,10 +56,10 @@ fn list(expert: u32, n: u32) {
 fn close(n: u32) {
     var blocks = 0u;
     for (var expert = 0u; expert < N_EXPERTS; expert += 1u) {
-        blocks += (counts[expert] + 7u) / 8u;
+        blocks += (counts[expert] + BLOCK - 1u) / BLOCK;
     }
     groups[N_EXPERTS] = n;
-    let end = (n + 7u) / 8u + min(N_EXPERTS, n);
+    let end = (n + BLOCK - 1u) / BLOCK + min(N_EXPERTS, n);
     for (; blocks < end; blocks += 1u) {
         groups[BLOCKS + 2u * blocks] = N_EXPERTS;
     }

@@ -1,4 +1,4 @@
-// Linear for many tokens: one invocation to 4 weight rows and a block of 8 tokens.
+// Linear for many tokens: one invocation to 4 weight rows and 8 tokens.
 override WG: u32;
 override ROW0: u32; // column of y that row 0 belongs to
 override WIDTH: u32; // columns of y
@@ -12,12 +12,9 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     // Neighbours have neighbouring rows.
-    let rows = flat_group(group, count) * 4u * WG + local + WG * vec4(0u, 1u, 2u, 3u);
-    if (rows.x >= ROWS) {
-        return;
-    }
-    let token = 8u * group.z;
-    let dots = row_dots(min(rows, vec4(ROWS - 1u)), token);
+    let rows = (4u * flat_group(group, count) + vec4(0u, 1u, 2u, 3u)) * ROW_LANES + local % ROW_LANES;
+    let token = 8u * (WG / ROW_LANES * group.z + local / ROW_LANES);
+    let dots = row_dots(min(rows, vec4(ROWS - 1u)), rows.x < ROWS, token, local);
     for (var i = 0u; i < 4u && rows[i] < ROWS; i += 1u) {
         write4(dots.first[i], token, ROW0 + rows[i]);
         write4(dots.second[i], token + 4u, ROW0 + rows[i]);

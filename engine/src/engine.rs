@@ -6,6 +6,7 @@ use crate::{
     calibrate::{self, Found},
     checkpoint::Checkpoint,
     cpu::CpuOptions,
+    gpu::GpuOptions,
     load::{Device, Loader},
     profile::{Manners, Recommended},
     sampler::Sampling,
@@ -56,6 +57,8 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// How the CPU works, where it does.
     pub cpu: CpuOptions,
+    /// How the GPU works, where it does.
+    pub gpu: GpuOptions,
 }
 
 /// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
@@ -175,7 +178,7 @@ impl Engine {
             .clamp(1, max_context);
         let mut loader = Loader {
             checkpoint: &checkpoint,
-            device: Device::choose(options.backend, options.cpu.clone()).await?,
+            device: Device::choose(options).await?,
             precision: options.precision,
             on_progress,
         };

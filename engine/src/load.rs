@@ -6,7 +6,7 @@ use crate::{
     calibrate::{self, Found},
     checkpoint::{Checkpoint, Recording},
     cpu::{CpuBackend, CpuOptions},
-    engine::BackendChoice,
+    engine::{BackendChoice, LoadOptions},
     formats::WeightInfo,
     gpu::{Gpu, GpuBackend, GpuOptions},
     platform,
@@ -81,7 +81,7 @@ impl Loader<'_> {
     ) -> Result<Backend> {
         let Recording { program, jobs } = recording;
         let weights: Vec<WeightInfo> = jobs.iter().map(|job| job.info.clone()).collect();
-        let options = GpuOptions::default();
+        let options = self.device.options;
         let device = &self.device;
         let mut backend = device.backend(program, &weights, context, options).await?;
         let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
@@ -102,6 +102,8 @@ impl Loader<'_> {
 /// The device that was chosen, and why.
 pub struct Device {
     gpu: Option<Gpu>,
+    /// For a GPU.
+    pub options: GpuOptions,
     cpu: CpuOptions,
     /// Why, where the reader may have expected another.
     pub reason: Option<String>,
@@ -112,8 +114,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoGpu`](crate::Error::NoGpu) where the GPU was asked for and there is none.
-    pub async fn choose(choice: BackendChoice, cpu: CpuOptions) -> Result<Self> {
-        let (gpu, reason) = match choice {
+    pub async fn choose(options: &LoadOptions) -> Result<Self> {
+        let (gpu, reason) = match options.backend {
             BackendChoice::Cpu => (None, None),
             BackendChoice::Gpu => (Some(Gpu::new().await?), None),
             BackendChoice::Auto => match Gpu::new().await {
@@ -126,7 +128,12 @@ impl Device {
                 Err(error) => (None, Some(error.to_string())),
             },
         };
-        Ok(Self { gpu, cpu, reason })
+        Ok(Self {
+            gpu,
+            options: options.gpu,
+            cpu: options.cpu.clone(),
+            reason,
+        })
     }
 
     /// A backend for a program; `options` are for a GPU. The weights' bytes are yet to come.
@@ -157,6 +164,7 @@ impl Device {
     pub fn alone(&self) -> Self {
         Self {
             gpu: self.gpu.clone(),
+            options: self.options,
             cpu: CpuOptions {
                 crew: None,
                 ..self.cpu.clone()

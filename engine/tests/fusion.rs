@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::backends::{gpu, nmse, on_cpu, on_gpu, reductions};
+use common::backends::{gpu, nmse, on_cpu, on_gpu, reductions, tiles};
 use common::mixture::{Mixture, SMALL};
 use common::{Llama, Model, Random, TINY};
 use engine::formats::Format;
@@ -31,9 +31,13 @@ fn check(gpu: &Gpu, name: &str, model: &Model, vocab: usize) {
         fuse: true,
         ..options
     });
-    let split = GpuOptions {
+    let tiles = GpuOptions {
+        fuse: true,
+        ..tiles()
+    };
+    let split = |options| GpuOptions {
         max_binding_bytes: Some(32_768),
-        ..lanes
+        ..options
     };
     let tokens = prompt(40, vocab);
     let mut cpu = on_cpu(model);
@@ -45,8 +49,10 @@ fn check(gpu: &Gpu, name: &str, model: &Model, vocab: usize) {
         ("one lane", one_lane, 1),
         ("lanes", lanes, 1),
         ("no subgroups", no_subgroups, 1),
-        ("split weights", split, 1),
-        ("split weights, in chunks", split, 17),
+        ("split weights", split(lanes), 1),
+        ("split weights, in chunks", split(lanes), 17),
+        ("tiles", tiles, 40),
+        ("tiles, split weights", split(tiles), 40),
     ] {
         let mut backend = on_gpu(gpu, model, options);
         // What a kernel reads, it or one before it has written.

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::backends::{CONTEXT, gpu, nmse, on_cpu_with, on_gpu, on_gpu_with, reductions};
+use common::backends::{CONTEXT, gpu, nmse, on_cpu_with, on_gpu, on_gpu_with, reductions, tiles};
 use common::cases::Case;
 use common::{Model, Random, TINY, cases, metric_cases};
 use engine::gpu::stream::Stream;
@@ -33,13 +33,17 @@ fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
         let tokens: Vec<u32> = (0..n)
             .map(|_| random.next() % common::VOCAB as u32)
             .collect();
-        cpu.prefill(pos, &tokens, true);
+        let mut want = Vec::new();
+        for tokens in tokens.chunks(cpu.chunk()) {
+            cpu.prefill(pos + want.len() / y.width, tokens, true);
+            want.extend_from_slice(cpu.read(*y, tokens.len()));
+        }
         backend.prefill(pos, &tokens, true).unwrap();
         block_on(backend.drawn()).unwrap();
         most = most.max(n);
         let got = block_on(backend.activation(*y)).unwrap();
         let (got, rest) = got.split_at(most * y.width);
-        let error = nmse(&got[..n * y.width], cpu.read(*y, n));
+        let error = nmse(&got[..n * y.width], &want);
         assert!(
             error <= *bound,
             "{name}, {n} tokens at {pos}: NMSE {error:e} ({options:?})"
@@ -99,6 +103,20 @@ fn shared_heads_agree() {
         .chain(&cases::long_attention())
     {
         check(&gpu, case, reductions()[1]);
+    }
+}
+
+/// Less than a tile of tokens, one and a token, and more than two.
+#[test]
+fn tiles_agree() {
+    let gpu = gpu();
+    for mut case in cases::linear().into_iter().chain(cases::expert_linear()) {
+        case.steps = vec![2, 17, 33, 70];
+        check(&gpu, &case, tiles());
+    }
+    for mut case in cases::attention() {
+        case.steps.extend([33, 70]);
+        check(&gpu, &case, tiles());
     }
 }
 

@@ -18,6 +18,7 @@ const TARGET: Target = Target {
     subgroup: None,
     max_binding_bytes: 128 << 20,
     chunk: 24,
+    tiles: false,
     fuse: true,
 };
 
@@ -26,6 +27,7 @@ fn targets() -> Vec<Target> {
         TARGET,
         Target {
             lanes: 32,
+            tiles: true,
             fuse: false,
             ..TARGET
         },
@@ -33,6 +35,7 @@ fn targets() -> Vec<Target> {
             lanes: 32,
             subgroup: Some(8),
             chunk: 128,
+            tiles: true,
             ..TARGET
         },
         Target {

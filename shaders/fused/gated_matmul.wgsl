@@ -11,15 +11,14 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     // Neighbours have neighbouring rows.
-    let rows = flat_group(group, count) * 2u * WG + local + WG * vec2(0u, 1u);
-    if (rows.x >= WIDTH) {
-        return;
-    }
-    let token = 8u * group.z;
+    let rows = (2u * flat_group(group, count) + vec2(0u, 1u)) * ROW_LANES + local % ROW_LANES;
+    let token = 8u * (WG / ROW_LANES * group.z + local / ROW_LANES);
     let here = min(rows, vec2(WIDTH - 1u));
-    let dots = row_dots(vec4(here, WIDTH + here), token);
-    write4(dots.first[0], dots.first[2], token, rows.x);
-    write4(dots.second[0], dots.second[2], token + 4u, rows.x);
+    let dots = row_dots(vec4(here, WIDTH + here), rows.x < WIDTH, token, local);
+    if (rows.x < WIDTH) {
+        write4(dots.first[0], dots.first[2], token, rows.x);
+        write4(dots.second[0], dots.second[2], token + 4u, rows.x);
+    }
     if (rows.y < WIDTH) {
         write4(dots.first[1], dots.first[3], token, rows.y);
         write4(dots.second[1], dots.second[3], token + 4u, rows.y);

@@ -17,7 +17,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::{
-    BackendChoice, CpuOptions, Crew, Generation, LoadOptions, Precision, Sampling,
+    BackendChoice, CpuOptions, Crew, Generation, LoadOptions, Precision, Sampling, gpu::GpuOptions,
     profile::Recommended,
 };
 use terminal::{Failure, note};
@@ -115,6 +115,9 @@ struct Model {
     /// Threads of the CPU backend; as many as there are cores, up to 8, where it is not said.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
+    /// Whether a GPU multiplies many tokens through tiles in workgroup memory; where it is not said, all but llvmpipe do.
+    #[arg(long)]
+    tiles: Option<bool>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -185,6 +188,10 @@ impl Model {
             cpu: CpuOptions {
                 crew: Crew::of_threads(self.threads.map_or_else(default_threads, |n| n as usize)),
                 ..CpuOptions::default()
+            },
+            gpu: GpuOptions {
+                tiles: self.tiles,
+                ..GpuOptions::default()
             },
         }
     }

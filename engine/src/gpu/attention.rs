@@ -1,7 +1,7 @@
 //! Attention: which files make its kernel for a metric.
 
-use super::call::{Call, Kernel, bindings, read, write};
-use super::kernels::{Emitter, WG};
+use super::call::{Call, bindings, kernel, read, write};
+use super::kernels::{Emitter, TILE_TOKENS, WG};
 use super::plan::Buf;
 use crate::op::{Heads, Metric, Parameter, Similarity};
 
@@ -11,6 +11,8 @@ const TILE: usize = 4 * WG;
 const MOST_CHUNKS: usize = 32;
 /// Query heads of one key head that a workgroup takes at most: see shaders/attention.wgsl.
 const MOST_SHARED: usize = 4;
+/// Width of a head in shaders/flash_attention.wgsl at most.
+const MOST_BY_TILES: usize = 128;
 /// WebGPU's default limit.
 const MOST_BUFFERS: usize = 8;
 
@@ -34,45 +36,19 @@ impl Emitter<'_> {
         metric: &Metric,
         y: Buf,
     ) -> Call {
-        let share = self.share(heads);
         let constants = vec![
             ("WG", WG as f64),
             ("N_HEADS", heads.n_heads as f64),
             ("N_KV_HEADS", heads.n_kv_heads as f64),
-            ("SHARE", share as f64),
             ("HEAD_DIM", heads.head_dim as f64),
             ("SCALE", f64::from(metric.scale)),
         ];
         let mut call = Call {
-            kernel: Kernel {
-                files: vec!["step"],
-                constants,
-            },
+            kernel: kernel(&["step"], constants),
             bindings: bindings(reads, &[y]),
-            groups: (heads.n_heads / share) as u32,
+            groups: heads.n_heads as u32,
             blocks: self.blocks(1),
         };
-        let files = &mut call.kernel.files;
-        if metric.weights().next().is_some() {
-            files.push("map");
-        }
-        files.push(match (metric.similarity, metric.diagonal) {
-            (Similarity::Dot, _) => "similarity/dot",
-            (Similarity::NegSqDist, None) => "similarity/neg_sq_dist",
-            (Similarity::NegSqDist, Some(_)) => "similarity/mahalanobis",
-            (Similarity::Cosine, _) => "similarity/cosine",
-        });
-        files.push(if metric.alpha.is_some() {
-            "alpha/given"
-        } else {
-            "alpha/none"
-        });
-        files.push(if metric.balls.is_some() {
-            "balls/given"
-        } else {
-            "balls/none"
-        });
-        files.push("attention");
         let mut parameter = |map: &'static str, index: u32, given: Option<Parameter>| {
             let Some(given) = given else { return };
             call.kernel
@@ -86,11 +62,53 @@ impl Emitter<'_> {
         if let Some(balls) = metric.balls {
             call.bindings.push(read(7, Buf::Vector(balls.origins.id)));
         }
-        let span = self.span(&mut call);
-        let main = call.kernel.files.len() - 1;
-        call.kernel.files.insert(main, span);
+        if metric.weights().next().is_some() {
+            call.kernel.files.push("map");
+        }
+        call.kernel.files.push(if metric.alpha.is_some() {
+            "alpha/given"
+        } else {
+            "alpha/none"
+        });
+        if self.is_by_tiles(heads, metric) {
+            call.blocks = self.blocks(TILE_TOKENS);
+            call.kernel
+                .files
+                .extend(["dots", "tile", "flash_attention"]);
+        } else {
+            self.by_keys(&mut call, heads, metric);
+        }
         call
     }
+
+    /// Whether many tokens' scores are products of tiles, of which the sums of 128 columns fit into registers.
+    fn is_by_tiles(&self, heads: Heads, metric: &Metric) -> bool {
+        let is_product = metric.similarity == Similarity::Dot && metric.balls.is_none();
+        !self.single && is_product && heads.head_dim <= MOST_BY_TILES
+    }
+
+    /// shaders/attention.wgsl, which knows every metric.
+    fn by_keys(&self, call: &mut Call, heads: Heads, metric: &Metric) {
+        let share = self.share(heads);
+        call.kernel.constants.push(("SHARE", share as f64));
+        call.groups /= share as u32;
+        let similarity = match (metric.similarity, metric.diagonal) {
+            (Similarity::Dot, _) => "similarity/dot",
+            (Similarity::NegSqDist, None) => "similarity/neg_sq_dist",
+            (Similarity::NegSqDist, Some(_)) => "similarity/mahalanobis",
+            (Similarity::Cosine, _) => "similarity/cosine",
+        };
+        let balls = if metric.balls.is_some() {
+            "balls/given"
+        } else {
+            "balls/none"
+        };
+        let span = self.span(call);
+        call.kernel
+            .files
+            .extend([similarity, balls, span, "attention"]);
+    }
+
     /// Query heads of a workgroup. A lone token's are too few on hardware to put them together.
     fn share(&self, heads: Heads) -> usize {
         let n_alike = heads.n_heads / heads.n_kv_heads;

@@ -63,6 +63,12 @@ impl Gpu {
         self.info.device_type == DeviceType::Cpu || known.iter().any(|n| name.contains(n))
     }
 
+    /// Whether it is Mesa's software adapter. It reads at once what all invocations share, and workgroup memory word by
+    /// word: there tiles cost more than they bring.
+    pub(super) fn is_llvmpipe(&self) -> bool {
+        self.info.name.to_lowercase().contains("llvmpipe")
+    }
+
     /// One line for people, such as `WebGPU · Apple M2`.
     pub fn describe(&self) -> String {
         let api = match self.info.backend {

@@ -3,24 +3,34 @@
 use super::call::{Blocks, Call, Kernel, kernel, read, write};
 use super::kernels::{Emitter, function_file, part_bindings};
 use super::node::{Choice, Node, Norm};
-use super::plan::Buf;
+use super::plan::{Buf, Target};
 use crate::op::{Act, Router, Score, Weight};
 
-/// Tokens of one expert that share an unpacked weight.
-const BLOCK: u32 = 8;
-
 /// Words of the buffer that holds a chunk's tokens grouped by expert: see shaders/experts.wgsl.
-pub(super) fn group_words(n_experts: usize, top_k: usize, chunk: usize) -> usize {
-    let blocks = expert_blocks(n_experts, top_k).count(chunk as u32) as usize;
-    n_experts + 1 + chunk * top_k + 2 * blocks
+pub(super) fn group_words(n_experts: usize, top_k: usize, target: Target) -> usize {
+    let blocks = target
+        .of_experts(n_experts, top_k)
+        .expert_blocks(n_experts, top_k);
+    n_experts + 1 + target.chunk * top_k + 2 * blocks.count(target.chunk as u32) as usize
 }
 
-fn expert_blocks(n_experts: usize, top_k: usize) -> Blocks {
-    Blocks {
-        per_token: top_k as u32,
-        size: BLOCK,
-        // One expert's tokens fill their blocks, but the grid is the same.
-        kinds: n_experts.max(2) as u32,
+impl Target {
+    /// Without tiles where a chunk's tokens would leave most of an expert's empty.
+    fn of_experts(self, n_experts: usize, top_k: usize) -> Self {
+        let is_half_full = self.chunk * top_k >= n_experts * self.block() as usize / 2;
+        Self {
+            tiles: self.tiles && is_half_full,
+            ..self
+        }
+    }
+
+    fn expert_blocks(self, n_experts: usize, top_k: usize) -> Blocks {
+        Blocks {
+            per_token: top_k as u32,
+            size: self.block(),
+            // One expert's tokens fill their blocks, but the grid is the same.
+            kinds: n_experts.max(2) as u32,
+        }
     }
 }
 
@@ -69,10 +79,14 @@ impl Emitter<'_> {
     ) -> Vec<Call> {
         let top_k = routing.width / 2;
         let width = w.rows / n_experts;
+        let emitter = Emitter {
+            target: self.target.of_experts(n_experts, top_k),
+            ..*self
+        };
         let mut calls = Vec::new();
         for piece in &self.plan.pieces[w.id] {
             let part = &self.plan.parts[piece.part];
-            let (mut files, mut constants) = self.matrix(part, piece.rows.len());
+            let (mut files, mut constants) = emitter.matrix(part, piece.rows.len());
             constants.extend([
                 ("ROW0", piece.rows.start as f64),
                 ("AT", piece.at as f64),
@@ -89,7 +103,8 @@ impl Emitter<'_> {
             } else {
                 files.extend(["experts", "expert_matmul"]);
                 constants.extend(self.group_constants(n_experts, top_k));
-                (self.groups(routing), expert_blocks(n_experts, top_k))
+                let blocks = emitter.target.expert_blocks(n_experts, top_k);
+                (self.groups(routing), blocks)
             };
             let mut bindings = part_bindings(piece.part, part);
             bindings.extend([
@@ -100,7 +115,7 @@ impl Emitter<'_> {
             calls.push(Call {
                 kernel: Kernel { files, constants },
                 bindings,
-                groups: self.row_groups(part, width),
+                groups: emitter.row_groups(part, width),
                 blocks: Some(blocks),
             });
         }
@@ -205,10 +220,12 @@ impl Emitter<'_> {
     }
 
     fn group_constants(&self, n_experts: usize, top_k: usize) -> Vec<(&'static str, f64)> {
+        let block = self.target.of_experts(n_experts, top_k).block();
         vec![
             ("N_EXPERTS", n_experts as f64),
             ("TOP_K", top_k as f64),
             ("CHUNK", self.target.chunk as f64),
+            ("BLOCK", f64::from(block)),
         ]
     }
 

@@ -9,8 +9,24 @@ use crate::op::{Act, Function, Op, Weight};
 /// Invocations per workgroup where nothing is shared among them.
 pub(super) const WG: usize = 64;
 
-/// Weight rows of an invocation in shaders/dot.wgsl and block.wgsl.
+/// Weight rows of an invocation in shaders/dot.wgsl, block.wgsl and staged.wgsl.
 const ROWS_AT_ONCE: usize = 4;
+
+/// Invocations side by side by rows, and tokens of a workgroup: as shaders/block.wgsl and tile.wgsl have them.
+const BLOCK: (usize, u32) = (WG, 8);
+const TILE: (usize, u32) = (16, TILE_TOKENS);
+pub(super) const TILE_TOKENS: u32 = 32;
+
+impl Target {
+    /// Tokens of a workgroup, of many.
+    pub(super) fn block(self) -> u32 {
+        self.shape().1
+    }
+
+    fn shape(self) -> (usize, u32) {
+        if self.tiles { TILE } else { BLOCK }
+    }
+}
 
 /// Turns nodes into calls, for one phase.
 pub(super) struct Emitter<'a> {
@@ -213,7 +229,7 @@ impl<'a> Emitter<'a> {
                 kernel: Kernel { files, constants },
                 bindings,
                 groups: self.row_groups(part, rows),
-                blocks: self.blocks(8),
+                blocks: self.blocks(self.target.block()),
             });
         }
         calls
@@ -240,7 +256,7 @@ impl<'a> Emitter<'a> {
             bindings,
             // Half of an invocation's rows are of the gate.
             groups: self.row_groups(part, 2 * y.width),
-            blocks: self.blocks(8),
+            blocks: self.blocks(self.target.block()),
         }
     }
 
@@ -316,7 +332,12 @@ impl<'a> Emitter<'a> {
             files.extend([reduce, "dot"]);
             constants.extend(sizes);
         } else {
-            files.push("block");
+            files.extend(["rows/four", "dots"]);
+            if self.target.tiles {
+                files.extend(["tile", "staged"]);
+            } else {
+                files.push("block");
+            }
             constants.push(("WG", WG as f64));
         }
         (files, constants)
@@ -324,12 +345,13 @@ impl<'a> Emitter<'a> {
 
     /// Workgroups that work on `rows` rows.
     pub(super) fn row_groups(&self, part: &Part, rows: usize) -> u32 {
-        let (wg, lanes) = if self.single {
-            self.lanes(part)
+        let side_by_side = if self.single {
+            let (wg, lanes) = self.lanes(part);
+            wg / lanes
         } else {
-            (WG, 1)
+            self.target.shape().0
         };
-        rows.div_ceil(ROWS_AT_ONCE * wg / lanes) as u32
+        rows.div_ceil(ROWS_AT_ONCE * side_by_side) as u32
     }
 
     /// Workgroup size and invocations to a few rows: no more than there are groups of 32 weights.

@@ -12,6 +12,8 @@ pub struct GpuOptions {
     pub lanes: Option<u32>,
     /// Tokens per prefill call.
     pub chunk: Option<usize>,
+    /// Whether matrices multiply many tokens through tiles in workgroup memory.
+    pub tiles: Option<bool>,
     /// Whether reductions use subgroups; never where the device has none.
     pub subgroups: bool,
     /// Split weights that are larger, though the device could bind them.
@@ -24,6 +26,7 @@ impl Default for GpuOptions {
             fuse: true,
             lanes: None,
             chunk: None,
+            tiles: None,
             subgroups: true,
             max_binding_bytes: None,
         }
@@ -44,6 +47,7 @@ pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
         subgroup: gpu.subgroup().filter(|_| options.subgroups),
         max_binding_bytes: options.max_binding_bytes.unwrap_or(limit).min(limit),
         chunk: options.chunk.unwrap_or(chunk),
+        tiles: options.tiles.unwrap_or(!gpu.is_llvmpipe()),
         fuse: options.fuse,
     }
 }

@@ -25,6 +25,8 @@ pub struct Target {
     pub max_binding_bytes: u64,
     /// Tokens per prefill call.
     pub chunk: usize,
+    /// Whether matrices multiply many tokens through tiles in workgroup memory.
+    pub tiles: bool,
     /// Whether neighbouring ops are fused.
     pub fuse: bool,
 }
@@ -163,11 +165,7 @@ impl Plan {
             slot_bytes: slots
                 .iter()
                 .map(|slot| {
-                    let rows = if slot.single_row {
-                        1
-                    } else {
-                        target.chunk.next_multiple_of(8)
-                    };
+                    let rows = if slot.single_row { 1 } else { target.chunk };
                     // Kernels may read whole units of 8 columns.
                     (rows * slot.width).next_multiple_of(4) as u64 * 4
                 })
@@ -178,7 +176,7 @@ impl Plan {
                 .map(|width| (context * width).next_multiple_of(4) as u64 * 4)
                 .collect(),
             shared_bytes: shared_bytes(program, context),
-            group_bytes: group_bytes(program, &slot_of, target.chunk),
+            group_bytes: group_bytes(program, &slot_of, target),
             slot_of,
             parts,
             pieces,
@@ -374,7 +372,11 @@ fn vectors(program: &Program, n_weights: usize) -> Vec<bool> {
     vectors
 }
 
-fn group_bytes(program: &Program, slot_of: &[Option<usize>], chunk: usize) -> BTreeMap<usize, u64> {
+fn group_bytes(
+    program: &Program,
+    slot_of: &[Option<usize>],
+    target: Target,
+) -> BTreeMap<usize, u64> {
     let mut bytes = BTreeMap::new();
     for op in &program.ops {
         if let Op::Route {
@@ -382,7 +384,7 @@ fn group_bytes(program: &Program, slot_of: &[Option<usize>], chunk: usize) -> BT
         } = op
         {
             let slot = slot_of[y.id].expect("routings are never fused away");
-            let words = group_words(logits.width, router.top_k, chunk);
+            let words = group_words(logits.width, router.top_k, target);
             let largest: &mut u64 = bytes.entry(slot).or_default();
             *largest = (*largest).max(4 * words as u64);
         }

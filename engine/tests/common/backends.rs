@@ -20,6 +20,7 @@ pub fn reductions() -> [GpuOptions; 3] {
     let plain = GpuOptions {
         fuse: false,
         chunk: Some(24),
+        tiles: Some(false),
         lanes: Some(1),
         ..Default::default()
     };
@@ -35,6 +36,15 @@ pub fn reductions() -> [GpuOptions; 3] {
             ..lanes
         },
     ]
+}
+
+/// Tiles in workgroup memory, where many tokens are multiplied.
+pub fn tiles() -> GpuOptions {
+    GpuOptions {
+        tiles: Some(true),
+        chunk: Some(70),
+        ..reductions()[1]
+    }
 }
 
 pub fn on_gpu(gpu: &Gpu, model: &Model, options: GpuOptions) -> GpuBackend {

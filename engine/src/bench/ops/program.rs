@@ -24,7 +24,7 @@ impl Case {
         let (net, program) = self.record();
         let options = GpuOptions {
             fuse: false,
-            ..GpuOptions::default()
+            ..device.options
         };
         let context = self.context();
         let mut backend = device
