@@ -6,6 +6,7 @@ use crate::{
     calibrate::{self, Found},
     checkpoint::Checkpoint,
     cpu::CpuOptions,
+    gpu::GpuOptions,
     load::{Device, Loader},
     profile::{Manners, Recommended},
     sampler::Sampling,
@@ -56,6 +57,8 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// How the CPU works, where it does.
     pub cpu: CpuOptions,
+    /// How a GPU works, where it does.
+    pub gpu: GpuOptions,
 }
 
 /// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
@@ -176,6 +179,7 @@ impl Engine {
         let mut loader = Loader {
             checkpoint: &checkpoint,
             device: Device::choose(options.backend, options.cpu.clone()).await?,
+            gpu: options.gpu,
             precision: options.precision,
             on_progress,
         };

@@ -35,6 +35,7 @@ pub struct Progress {
 pub(crate) struct Loader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub device: Device,
+    pub gpu: GpuOptions,
     pub precision: Precision,
     pub on_progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
 }
@@ -81,9 +82,8 @@ impl Loader<'_> {
     ) -> Result<Backend> {
         let Recording { program, jobs } = recording;
         let weights: Vec<WeightInfo> = jobs.iter().map(|job| job.info.clone()).collect();
-        let options = GpuOptions::default();
         let device = &self.device;
-        let mut backend = device.backend(program, &weights, context, options).await?;
+        let mut backend = device.backend(program, &weights, context, self.gpu).await?;
         let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
         let mut on_progress = |progress: loader::Progress| {
             (self.on_progress)(Progress {

@@ -186,6 +186,7 @@ impl Model {
                 crew: Crew::of_threads(self.threads.map_or_else(default_threads, |n| n as usize)),
                 ..CpuOptions::default()
             },
+            ..LoadOptions::default()
         }
     }
 }

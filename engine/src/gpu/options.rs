@@ -14,6 +14,9 @@ pub struct GpuOptions {
     pub chunk: Option<usize>,
     /// Whether reductions use subgroups; never where the device has none.
     pub subgroups: bool,
+    /// Steps of decoding per submit, at most [`MOST_STEPS`](super::MOST_STEPS); otherwise as many as take a few
+    /// milliseconds.
+    pub steps: Option<usize>,
     /// Split weights that are larger, though the device could bind them.
     pub max_binding_bytes: Option<u64>,
 }
@@ -25,6 +28,7 @@ impl Default for GpuOptions {
             lanes: None,
             chunk: None,
             subgroups: true,
+            steps: None,
             max_binding_bytes: None,
         }
     }

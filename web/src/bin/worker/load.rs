@@ -160,6 +160,7 @@ pub fn options(
             crew,
             ..CpuOptions::default()
         },
+        ..LoadOptions::default()
     }
 }
 
