@@ -83,7 +83,7 @@ impl Backend {
     /// Waits for the work queued so far, so that progress is told when it is made.
     ///
     /// # Errors
-    /// When the GPU was lost.
+    /// [`Error::NoGpu`](crate::Error::NoGpu) if the GPU's driver refused a kernel; when the GPU was lost.
     pub async fn settle(&mut self) -> Result<()> {
         match self {
             Backend::Cpu(_) => Ok(()),

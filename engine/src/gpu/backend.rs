@@ -8,7 +8,7 @@ use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, SubmissionIndex,
 };
 
-use super::device::Gpu;
+use super::device::{Gpu, Verdict};
 use super::options::{GpuOptions, target};
 use super::pace::{MOST_STEPS, Pace};
 use super::plan::{Buf, Plan};
@@ -31,6 +31,8 @@ pub struct GpuBackend {
     weights: Vec<WeightInfo>,
     buffers: HashMap<Buf, Buffer>,
     schedule: Schedule,
+    /// What becomes of its pipelines, until someone has asked: a browser compiles them while weights are read.
+    compiled: Option<Verdict>,
     /// Where a submit's draws are copied to, `[MOST_STEPS]` tokens each.
     ring: Vec<Buffer>,
     /// Indices into `ring` that nothing is under way to.
@@ -56,8 +58,8 @@ impl GpuBackend {
     /// `id`. The bytes come through [`GpuBackend::upload`].
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], [`Error::BadConfig`] for sizes that no kernel can
-    /// do, and [`Error::NoGpu`] if the driver refuses a kernel.
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], and [`Error::BadConfig`] for sizes that no kernel can do. Whether
+    /// the driver refuses a kernel, [`GpuBackend::settle`] tells.
     pub async fn new(
         gpu: &Gpu,
         program: &Program,
@@ -72,8 +74,8 @@ impl GpuBackend {
         let buffers = gpu
             .guarded("the model", plan.bytes(), || allocate(gpu, &plan, &cols))
             .await?;
-        let make = || Ok(Schedule::new(gpu, &plan, &buffers));
-        let schedule = gpu.guarded("a kernel", 0, make).await?;
+        let make = || Schedule::new(gpu, &plan, &buffers);
+        let (schedule, compiled) = gpu.judged("a kernel", 0, make);
         let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         let ring = (0..MAX_IN_FLIGHT)
             .map(|_| gpu.buffer("drawn tokens", 4 * MOST_STEPS as u64, usage))
@@ -84,6 +86,7 @@ impl GpuBackend {
             weights: weights.to_vec(),
             buffers,
             schedule,
+            compiled: Some(compiled),
             ring,
             free: (0..MAX_IN_FLIGHT).collect(),
             queued: VecDeque::new(),
@@ -220,11 +223,14 @@ impl GpuBackend {
         }
     }
 
-    /// Waits for all that was queued.
+    /// Waits for all that was queued, pipelines included.
     ///
     /// # Errors
-    /// When the GPU was lost.
+    /// [`Error::NoGpu`] if the driver refused a kernel; when the GPU was lost.
     pub async fn settle(&mut self) -> Result<()> {
+        if let Some(compiled) = self.compiled.take() {
+            compiled.await?;
+        }
         settle(&self.gpu).await
     }
 
