@@ -1,99 +1,106 @@
 // Draws the next token. The twin of engine/src/sampler.rs, step by step; one workgroup of 256.
 //
 // Logits become order-preserving integer keys and probabilities become fixed-point masses (2^30 is 1), so
-// that every threshold and the draw itself are exact whatever the order of summation.
+// that every threshold and the draw itself are exact whatever the order of summation. Blocks whose best key
+// lies below a threshold are never read.
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
+    let last = run.pos + run.n - 1u; // the last token's position
     let best = find_best(local);
     var drawn = best.y;
     if (sampling.temperature > 0.0) {
-        let top = value_of(best.x);
-        weigh(top, local);
-        let cut = min(threshold(top, local), best.x);
-        let total = sum_u32(kept_mass(cut, local, 256u, VOCAB), local);
-        draw(cut, high_product(random_bits(run.pos + run.n - 1u), total), local);
+        let top = best.x;
+        let floor = min(lower_bound(top, local), top);
+        weigh(top, floor, local);
+        let cut = min(threshold(top, floor, local), top);
+        let total = sum_u32(kept_mass(cut, local, 256u, BLOCKS), local);
+        draw(cut, high_product(random_bits(last), total), local);
         drawn = workgroupUniformLoad(&winner);
     }
     if (local == 0u) {
         tokens[0] = drawn;
+        tokens[DRAWS + last % MOST_STEPS] = drawn;
         seen[drawn / 32u] |= 1u << (drawn % 32u);
     }
 }
 
-// Fills `keys`; the largest key and the lowest index that has it.
+// The largest key and the lowest index that has it.
 fn find_best(local: u32) -> vec2<u32> {
-    var best = vec2(0u, 0u);
-    for (var i = local; i < VOCAB; i += 256u) {
-        let key = key_of(penalised(i));
-        keys[i] = key;
-        if (key > best.x) {
-            best = vec2(key, i);
+    var best = Block();
+    for (var b = local; b < BLOCKS; b += 256u) {
+        if (is_better(blocks[b], best)) {
+            best = blocks[b];
         }
     }
     bests[local] = best;
     for (var reach = 128u; reach > 0u; reach /= 2u) {
         workgroupBarrier();
-        if (local < reach) {
-            let other = bests[local + reach];
-            if (other.x > best.x || (other.x == best.x && other.y < best.y)) {
-                best = other;
-                bests[local] = other;
-            }
+        if (local < reach && is_better(bests[local + reach], best)) {
+            best = bests[local + reach];
+            bests[local] = best;
         }
     }
-    return workgroupUniformLoad(&bests[0]);
+    let found = workgroupUniformLoad(&bests[0]);
+    return vec2(found.key, found.index);
 }
 
-// A logit after the repetition penalty. What is not a number counts as the smallest one.
-fn penalised(i: u32) -> f32 {
-    let bits = bitcast<u32>(logits[i]);
-    var l = logits[i];
-    if ((bits & 0x7f800000u) == 0x7f800000u) {
-        l = select(-3.0e38, 3.0e38, bits == 0x7f800000u);
+// A key that no threshold lies below, found without looking at single tokens: as many blocks as top-k keeps tokens
+// reach it. Where top-p does not ask what the others weigh, min-p's threshold is one as well.
+fn lower_bound(top: u32, local: u32) -> u32 {
+    var bound = 0u;
+    if (sampling.top_k > 0u && sampling.top_k < BLOCKS) {
+        bound = largest_key(0u, sampling.top_k, BESTS, 16u, local);
     }
-    if (((seen[i / 32u] >> (i % 32u)) & 1u) == 1u) {
-        l = select(l * sampling.repetition_penalty, l / sampling.repetition_penalty, l > 0.0);
+    if (sampling.top_p >= 1.0) {
+        bound = max(bound, min_p_key(top));
     }
-    return clamp(l, -3.0e38, 3.0e38);
+    return bound;
 }
 
-// Fills `masses`: exp((l - top) / T) / sum in units of 2^-30.
-fn weigh(top: f32, local: u32) {
+fn min_p_key(top: u32) -> u32 {
+    if (sampling.min_p <= 0.0) {
+        return 0u;
+    }
+    return key_of(value_of(top) + sampling.temperature * log(sampling.min_p));
+}
+
+// Fills `keys` and `masses` of the blocks that reach `floor`: exp((l - top) / T) / sum in units of 2^-30.
+fn weigh(top: u32, floor: u32, local: u32) {
     var sum = 0.0;
-    for (var i = local; i < VOCAB; i += 256u) {
-        sum += exp((value_of(keys[i]) - top) / sampling.temperature);
+    for (var b = local; b < BLOCKS; b += 256u) {
+        sum += blocks[b].weight * likelihood(blocks[b].key, top);
     }
     sum = sum_f32(sum, local);
-    for (var i = local; i < VOCAB; i += 256u) {
-        let p = exp((value_of(keys[i]) - top) / sampling.temperature) / sum;
-        masses[i] = u32(min(p, 1.0) * 1073741824.0);
+    for (var b = local; b < BLOCKS; b += 256u) {
+        for (var i = b * BLOCK; i < end_of(b, floor); i += 1u) {
+            keys[i] = penalised_key(logits[i], i);
+            let p = likelihood(keys[i], top) / sum;
+            masses[i] = u32(min(p, 1.0) * 1073741824.0);
+        }
     }
     storageBarrier();
     workgroupBarrier();
 }
 
 // The smallest key that top-k, top-p and min-p all keep.
-fn threshold(top: f32, local: u32) -> u32 {
-    var cut = 0u;
+fn threshold(top: u32, floor: u32, local: u32) -> u32 {
+    var cut = floor;
     if (sampling.top_k > 0u && sampling.top_k < VOCAB) {
-        cut = largest_key(0u, sampling.top_k, false, local);
+        cut = max(cut, largest_key(cut, sampling.top_k, TOKENS, 0u, local));
     }
     if (sampling.top_p < 1.0) {
-        let total = sum_u32(kept_mass(cut, local, 256u, VOCAB), local);
+        let total = sum_u32(kept_mass(cut, local, 256u, BLOCKS), local);
         let goal = clamp(u32(f32(total) * sampling.top_p), 1u, total);
-        cut = max(cut, largest_key(cut, goal, true, local));
+        cut = max(cut, largest_key(cut, goal, MASS, 0u, local));
     }
-    if (sampling.min_p > 0.0) {
-        cut = max(cut, key_of(top + sampling.temperature * log(sampling.min_p)));
-    }
-    return cut;
+    return max(cut, min_p_key(top));
 }
 
 // The first index whose cumulative kept mass exceeds r goes to `winner`. Each invocation has a run of
-// neighbouring indices.
+// neighbouring blocks.
 fn draw(cut: u32, r: u32, local: u32) {
-    let length = (VOCAB + 255u) / 256u;
-    let end = min((local + 1u) * length, VOCAB);
+    let length = (BLOCKS + 255u) / 256u;
+    let end = min((local + 1u) * length, BLOCKS);
     let own = kept_mass(cut, local * length, 1u, end);
     workgroupBarrier();
     sums[local] = own;
@@ -103,13 +110,13 @@ fn draw(cut: u32, r: u32, local: u32) {
         before += sums[i];
     }
     if (before <= r && r < before + own) {
-        var i = local * length;
-        for (; i < end - 1u; i += 1u) {
-            before += select(0u, masses[i], keys[i] >= cut);
-            if (before > r) {
-                break;
+        for (var b = local * length; b < end && before <= r; b += 1u) {
+            for (var i = b * BLOCK; i < end_of(b, cut) && before <= r; i += 1u) {
+                before += select(0u, masses[i], keys[i] >= cut);
+                if (before > r) {
+                    winner = i;
+                }
             }
         }
-        winner = i;
     }
 }

@@ -1,38 +1,31 @@
 // The sampler's tools: its buffers, keys, sums over the workgroup, selection by radix, random bits.
 
-// Mirrors `Sampling` in engine/src/sampler.rs.
-struct Sampling {
-    temperature: f32,
-    top_k: u32,
-    top_p: f32,
-    min_p: f32,
-    repetition_penalty: f32,
-    seed: u32,
-}
-
-override VOCAB: u32;
+override BLOCK: u32;
+override BLOCKS: u32 = (VOCAB + BLOCK - 1u) / BLOCK;
+override DRAWS: u32; // ids before the draws
+override MOST_STEPS: u32;
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>; // [VOCAB]
-@group(0) @binding(2) var<storage, read> sampling: Sampling;
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>; // [VOCAB] bits: in the context already
-@group(0) @binding(4) var<storage, read_write> keys: array<u32>; // [VOCAB]
-@group(0) @binding(5) var<storage, read_write> masses: array<u32>; // [VOCAB]
-@group(0) @binding(6) var<storage, read_write> tokens: array<u32>; // [chunk]; the draw goes to the first
+@group(0) @binding(2) var<storage, read_write> keys: array<u32>; // [VOCAB]
+@group(0) @binding(3) var<storage, read_write> masses: array<u32>; // [VOCAB]
+@group(0) @binding(4) var<storage, read_write> tokens: array<u32>; // [DRAWS + MOST_STEPS]; the first is the next step's
+@group(0) @binding(7) var<storage, read_write> seen: array<u32>; // [VOCAB] bits: in the context already
+@group(0) @binding(8) var<storage, read> blocks: array<Block>; // [BLOCKS]
 
-var<workgroup> bests: array<vec2<u32>, 256>;
+// What is counted in a selection.
+const BESTS = 0u; // blocks, by their best key
+const TOKENS = 1u;
+const MASS = 2u;
+
+var<workgroup> bests: array<Block, 256>;
 var<workgroup> sums: array<u32, 256>;
 var<workgroup> histogram: array<atomic<u32>, 256>;
 var<workgroup> chosen: vec2<u32>;
 var<workgroup> winner: u32;
 
-// An integer that is larger where the float is.
-fn key_of(value: f32) -> u32 {
-    let bits = bitcast<u32>(value);
-    return bits ^ select(0x80000000u, 0xffffffffu, bits >= 0x80000000u);
-}
-
-fn value_of(key: u32) -> f32 {
-    return bitcast<f32>(key ^ select(0xffffffffu, 0x80000000u, key >= 0x80000000u));
+// Where the indices of a block end; at their beginning, where none can have a key of `bound` or more.
+fn end_of(block: u32, bound: u32) -> u32 {
+    return select(0u, min((block + 1u) * BLOCK, VOCAB), blocks[block].key >= bound);
 }
 
 // Sums over the workgroup.
@@ -60,29 +53,33 @@ fn sum_f32(value: f32, local: u32) -> f32 {
     return bitcast<f32>(workgroupUniformLoad(&sums[0]));
 }
 
-// Mass of the indices first, first + stride, ... below end whose key is at least `cut`.
+// Mass of the indices whose key is at least `cut`, in the blocks first, first + stride, ... below end.
 fn kept_mass(cut: u32, first: u32, stride: u32, end: u32) -> u32 {
     var mass = 0u;
-    for (var i = first; i < end; i += stride) {
-        mass += select(0u, masses[i], keys[i] >= cut);
+    for (var b = first; b < end; b += stride) {
+        for (var i = b * BLOCK; i < end_of(b, cut); i += 1u) {
+            mass += select(0u, masses[i], keys[i] >= cut);
+        }
     }
     return mass;
 }
 
-// The largest key t such that the indices with a key of at least t, none below `cut`, number at least
-// `goal`, or weigh that much. Radix selection: four rounds of 8 bits.
-fn largest_key(cut: u32, goal: u32, by_mass: bool, local: u32) -> u32 {
+// The largest key t such that what has a key of at least t, and none below `cut`, numbers at least `goal`, or weighs
+// that much; its bits below `lowest` are left 0. Radix selection: rounds of 8 bits.
+fn largest_key(cut: u32, goal: u32, what: u32, lowest: u32, local: u32) -> u32 {
     var found = vec2(0u, goal); // leading bits of t, what is missing below them
-    for (var shift = 24i; shift >= 0i; shift -= 8i) {
-        let low = u32(shift);
+    for (var low = 32u; low > lowest;) {
+        low -= 8u;
         atomicStore(&histogram[local], 0u);
         workgroupBarrier();
-        for (var i = local; i < VOCAB; i += 256u) {
-            let key = keys[i];
-            // Two shifts, because one of 32 bits is not defined.
-            let same = ((key >> low) >> 8u) == ((found.x >> low) >> 8u);
-            if (same && key >= cut) {
-                atomicAdd(&histogram[(key >> low) & 255u], select(1u, masses[i], by_mass));
+        let bound = max(cut, found.x);
+        for (var b = local; b < BLOCKS; b += 256u) {
+            if (what == BESTS) {
+                count(blocks[b].key, bound, found.x, low, 1u);
+            } else {
+                for (var i = b * BLOCK; i < end_of(b, bound); i += 1u) {
+                    count(keys[i], bound, found.x, low, select(1u, masses[i], what == MASS));
+                }
             }
         }
         workgroupBarrier();
@@ -102,6 +99,13 @@ fn largest_key(cut: u32, goal: u32, by_mass: bool, local: u32) -> u32 {
         found = workgroupUniformLoad(&chosen);
     }
     return found.x;
+}
+
+fn count(key: u32, bound: u32, leading: u32, low: u32, weight: u32) {
+    // Two shifts, because one of 32 bits is not defined.
+    if (key >= bound && ((key >> low) >> 8u) == ((leading >> low) >> 8u)) {
+        atomicAdd(&histogram[(key >> low) & 255u], weight);
+    }
 }
 
 // 32 random bits of a seed and a position: one step of PCG (O'Neill 2014; Jarzynski & Olano 2020).

@@ -34,9 +34,9 @@ impl Backend {
         }
     }
 
-    /// Steps worth queueing before the oldest draw is fetched. The CPU works while it is asked, so a step
+    /// Submits worth queueing before the oldest draws are fetched. The CPU works while it is asked, so a step
     /// ahead would only delay the token that is ready.
-    pub fn steps_ahead(&self) -> usize {
+    pub fn submits_ahead(&self) -> usize {
         match self {
             Backend::Cpu(_) => 0,
             Backend::Gpu(_) => 3,
@@ -65,24 +65,25 @@ impl Backend {
         }
     }
 
-    /// Runs the token drawn last at position `pos` and queues the next draw.
+    /// Runs the token drawn last at position `pos` and queues the next draw; on a GPU, more of them as one submit, `most`
+    /// at most. Says how many.
     ///
     /// # Errors
     /// When the GPU was lost.
-    pub fn decode(&mut self, pos: usize) -> Result<()> {
+    pub fn decode(&mut self, pos: usize, most: usize) -> Result<usize> {
         match self {
             Backend::Cpu(cpu) => {
                 cpu.decode(pos);
-                Ok(())
+                Ok(1)
             }
-            Backend::Gpu(gpu) => gpu.decode(pos),
+            Backend::Gpu(gpu) => gpu.decode(pos, most),
         }
     }
 
     /// Waits for the work queued so far, so that progress is told when it is made.
     ///
     /// # Errors
-    /// When the GPU was lost.
+    /// [`Error::NoGpu`](crate::Error::NoGpu) if the GPU's driver refused a kernel; when the GPU was lost.
     pub async fn settle(&mut self) -> Result<()> {
         match self {
             Backend::Cpu(_) => Ok(()),
@@ -90,18 +91,18 @@ impl Backend {
         }
     }
 
-    /// The oldest draw that was not fetched yet.
+    /// The oldest draw that was not fetched yet, and those that were queued with it.
     ///
     /// # Errors
     /// When the GPU was lost.
-    pub async fn drawn(&mut self) -> Result<u32> {
+    pub async fn drawn(&mut self) -> Result<Vec<u32>> {
         match self {
-            Backend::Cpu(cpu) => Ok(cpu.drawn()),
+            Backend::Cpu(cpu) => Ok(vec![cpu.drawn()]),
             Backend::Gpu(gpu) => gpu.drawn().await,
         }
     }
 
-    /// How many draws wait to be fetched.
+    /// How many submits have draws that wait to be fetched.
     pub fn in_flight(&self) -> usize {
         match self {
             Backend::Cpu(cpu) => cpu.in_flight(),

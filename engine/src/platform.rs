@@ -27,6 +27,12 @@ pub fn unix_seconds() -> u64 {
 #[cfg(not(target_arch = "wasm32"))]
 pub async fn yield_now() {}
 
+/// Whether this is that browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn is_firefox() -> bool {
+    false
+}
+
 /// Waits.
 #[cfg(not(target_arch = "wasm32"))]
 pub async fn sleep_ms(ms: u32) {
@@ -34,7 +40,7 @@ pub async fn sleep_ms(ms: u32) {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub use web::{now_ms, sleep_ms, unix_seconds, yield_now};
+pub use web::{is_firefox, now_ms, sleep_ms, unix_seconds, yield_now};
 
 #[cfg(target_arch = "wasm32")]
 mod web {
@@ -72,6 +78,16 @@ mod web {
         // A promise that cannot be rejected.
         let _ = JsFuture::from(turn).await;
         channel.port1().close();
+    }
+
+    /// Whether this is that browser, by what it says of itself.
+    pub fn is_firefox() -> bool {
+        let get = |of: &JsValue, key: &str| js_sys::Reflect::get(of, &JsValue::from_str(key));
+        get(&js_sys::global(), "navigator")
+            .and_then(|navigator| get(&navigator, "userAgent"))
+            .ok()
+            .and_then(|agent| agent.as_string())
+            .is_some_and(|agent| agent.contains("Firefox/"))
     }
 
     /// Waits. The function is the global object's, whatever that is: a worker's or a page's.

@@ -213,17 +213,18 @@ impl Session {
         } else {
             End::Length
         };
-        while drawn.len() < limit {
-            while queued < limit && self.backend.in_flight() <= self.backend.steps_ahead() {
-                self.backend.decode(start + queued - 1)?;
-                queued += 1;
+        'run: while drawn.len() < limit {
+            while queued < limit && self.backend.in_flight() <= self.backend.submits_ahead() {
+                queued += self.backend.decode(start + queued - 1, limit - queued)?;
             }
-            let token = self.backend.drawn().await?;
-            drawn.push(token);
+            let tokens = self.backend.drawn().await?;
             platform::yield_now().await;
-            if on_token(token).is_break() {
-                end = End::Broken;
-                break;
+            for token in tokens {
+                drawn.push(token);
+                if on_token(token).is_break() {
+                    end = End::Broken;
+                    break 'run;
+                }
             }
         }
         self.backend.discard();

@@ -5,12 +5,31 @@ mod models;
 
 use engine::{
     Arithmetic, BackendChoice, CpuOptions, Crew, Engine, Error, LoadOptions, Sampling,
+    gpu::GpuOptions,
     session::{End, Tick},
 };
 use models::{load, load_files, sources, tiny_checkpoints};
 use std::ops::ControlFlow;
 
 const BACKENDS: [BackendChoice; 2] = [BackendChoice::Cpu, BackendChoice::Gpu];
+
+/// On the CPU; on the GPU with as many steps per submit as it finds right, and with 1, 2, 3 and 4.
+fn ways() -> Vec<LoadOptions> {
+    let on = |backend, steps| LoadOptions {
+        backend,
+        gpu: GpuOptions {
+            steps,
+            ..GpuOptions::default()
+        },
+        ..LoadOptions::default()
+    };
+    let fixed = (1..=4).map(|n| on(BackendChoice::Gpu, Some(n)));
+    BACKENDS
+        .map(|backend| on(backend, None))
+        .into_iter()
+        .chain(fixed)
+        .collect()
+}
 
 fn warm(seed: u32) -> Sampling {
     Sampling {
@@ -88,8 +107,9 @@ fn prefixes_are_reused(stem: &str, backend: BackendChoice) {
 
 #[test]
 fn stopping_anywhere_leaves_a_usable_session() {
-    for backend in BACKENDS {
-        let mut engine = load("tiny-llama-gqa-tied", backend);
+    for way in ways() {
+        let fresh = || load_files(sources("tiny-llama-gqa-tied"), &way);
+        let mut engine = fresh();
         let (whole, end) = draw(&mut engine, &prompt(40), &warm(5), 24, 99);
         assert_eq!((whole.len(), end), (24, End::Length));
         for stop_after in [0, 1, 2, 5, 23] {
@@ -98,16 +118,15 @@ fn stopping_anywhere_leaves_a_usable_session() {
             assert_eq!(
                 part,
                 whole[..stop_after],
-                "{backend:?} stopped after {stop_after}"
+                "{way:?} stopped after {stop_after}"
             );
             // Going on from what was kept gives what an unbroken cache gives.
             let more = [prompt(40), part].concat();
             let (again, _) = draw(&mut engine, &more, &warm(6), 8, 99);
-            let mut fresh = load("tiny-llama-gqa-tied", backend);
             assert_eq!(
                 again,
-                draw(&mut fresh, &more, &warm(6), 8, 99).0,
-                "{backend:?} after {stop_after}"
+                draw(&mut fresh(), &more, &warm(6), 8, 99).0,
+                "{way:?} after {stop_after}"
             );
         }
     }
@@ -115,17 +134,21 @@ fn stopping_anywhere_leaves_a_usable_session() {
 
 #[test]
 fn the_seed_decides_and_greedy_agrees_across_backends() {
-    let mut greedy = Vec::new();
-    for backend in BACKENDS {
-        let mut engine = load("tiny-llama-rope-scaling", backend);
+    let (mut greedy, mut drawn_by_gpu) = (Vec::new(), Vec::new());
+    for way in ways() {
+        let mut engine = load_files(sources("tiny-llama-rope-scaling"), &way);
         let a = draw(&mut engine, &prompt(10), &warm(7), 30, 99);
         let b = draw(&mut engine, &prompt(10), &warm(7), 30, 99);
         let c = draw(&mut engine, &prompt(10), &warm(8), 30, 99);
-        assert_eq!(a, b, "{backend:?}");
-        assert_ne!(a, c, "{backend:?}");
+        assert_eq!(a, b, "{way:?}");
+        assert_ne!(a, c, "{way:?}");
         greedy.push(draw(&mut engine, &prompt(10), &Sampling::greedy(), 30, 99));
+        if way.backend == BackendChoice::Gpu {
+            drawn_by_gpu.push((a, c));
+        }
     }
-    assert_eq!(greedy[0], greedy[1]);
+    assert!(greedy.iter().all(|text| *text == greedy[0]));
+    assert!(drawn_by_gpu.iter().all(|texts| *texts == drawn_by_gpu[0]));
 }
 
 #[test]
@@ -184,15 +207,14 @@ fn any_number_of_threads_gives_the_same_logits() {
 
 #[test]
 fn a_full_context_is_said_clearly() {
-    for backend in BACKENDS {
+    for way in ways() {
         let options = LoadOptions {
-            backend,
             context: Some(32),
-            ..Default::default()
+            ..way
         };
         let mut engine = load_files(sources("tiny-llama-gqa-tied"), &options);
         let (tokens, end) = draw(&mut engine, &prompt(28), &warm(1), 99, 99);
-        assert_eq!((tokens.len(), end), (4, End::ContextFull), "{backend:?}");
+        assert_eq!((tokens.len(), end), (4, End::ContextFull), "{options:?}");
         let mut refuses = |prompt: &[u32]| {
             let mut on_tick = |_| ControlFlow::Continue(());
             pollster::block_on(engine.session().run(prompt, &warm(1), 5, &mut on_tick)).unwrap_err()

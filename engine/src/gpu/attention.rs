@@ -5,9 +5,9 @@ use super::kernels::{Emitter, TILE_TOKENS, WG};
 use super::plan::Buf;
 use crate::op::{Heads, Metric, Parameter, Similarity};
 
-/// Keys that attention looks at at a time.
+/// Keys that a workgroup looks at at a time, at most.
 const TILE: usize = 4 * WG;
-/// Workgroups that share a head's keys at most; the one that merges them has an invocation for each.
+/// Workgroups that share a head's keys at most.
 const MOST_CHUNKS: usize = 32;
 /// Query heads of one key head that a workgroup takes at most: see shaders/attention.wgsl.
 const MOST_SHARED: usize = 4;
@@ -37,7 +37,6 @@ impl Emitter<'_> {
         y: Buf,
     ) -> Call {
         let constants = vec![
-            ("WG", WG as f64),
             ("N_HEADS", heads.n_heads as f64),
             ("N_KV_HEADS", heads.n_kv_heads as f64),
             ("HEAD_DIM", heads.head_dim as f64),
@@ -71,6 +70,7 @@ impl Emitter<'_> {
             "alpha/none"
         });
         if self.is_by_tiles(heads, metric) {
+            call.kernel.constants.push(("WG", WG as f64));
             call.blocks = self.blocks(TILE_TOKENS);
             call.kernel
                 .files
@@ -90,7 +90,8 @@ impl Emitter<'_> {
     /// shaders/attention.wgsl, which knows every metric.
     fn by_keys(&self, call: &mut Call, heads: Heads, metric: &Metric) {
         let share = self.share(heads);
-        call.kernel.constants.push(("SHARE", share as f64));
+        let constants = [("WG", self.wg(heads) as f64), ("SHARE", share as f64)];
+        call.kernel.constants.extend(constants);
         call.groups /= share as u32;
         let similarity = match (metric.similarity, metric.diagonal) {
             (Similarity::Dot, _) => "similarity/dot",
@@ -109,25 +110,31 @@ impl Emitter<'_> {
             .extend([similarity, balls, span, "attention"]);
     }
 
+    /// Invocations of a workgroup. Each looks for the largest score among what all found: on a software adapter, where
+    /// nothing is read side by side, fewer of them read less.
+    fn wg(&self, heads: Heads) -> usize {
+        let least = (heads.head_dim / 4).next_power_of_two();
+        if self.target.lanes > 1 {
+            WG
+        } else {
+            least.max(WG / 4)
+        }
+    }
+
     /// Query heads of a workgroup. A lone token's are too few on hardware to put them together.
     fn share(&self, heads: Heads) -> usize {
         let n_alike = heads.n_heads / heads.n_kv_heads;
-        let most = if self.is_alone() { 1 } else { MOST_SHARED };
+        let is_alone = self.decode && self.target.lanes > 1;
+        let most = if is_alone { 1 } else { MOST_SHARED };
         let divides = |n: &usize| n_alike.is_multiple_of(*n);
         (1..=most).rev().find(divides).expect("1 divides all")
     }
 
-    /// Whether a token is all there is for a GPU to do.
-    fn is_alone(&self) -> bool {
-        self.decode && self.target.lanes > 1
-    }
-
-    /// Shares a head's keys out where one token alone would leave most of a GPU idle. A software adapter is busy
-    /// with a workgroup to a head.
+    /// Shares a head's keys out where one token alone would leave most of a GPU idle, or a core of a software adapter.
     fn span(&self, call: &mut Call) -> &'static str {
         let context = self.plan.context;
         let chunk = chunk(context);
-        if !self.is_alone() || context <= chunk || call.bindings.len() == MOST_BUFFERS {
+        if !self.decode || context <= chunk || call.bindings.len() == MOST_BUFFERS {
             return "span/whole";
         }
         let n_chunks = context.div_ceil(chunk);

@@ -1,24 +1,26 @@
 //! A program on the GPU: upload once, then prefill and decode without waiting.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use bytemuck::Pod;
 use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, SubmissionIndex,
 };
 
-use super::device::Gpu;
+use super::device::{Gpu, Verdict};
 use super::options::{GpuOptions, target};
+use super::pace::{MOST_STEPS, Pace};
 use super::plan::{Buf, Plan};
-use super::schedule::{Dispatch, Schedule, allocate, encode};
+use super::schedule::{Dispatch, STEP_STRIDE, Schedule, allocate, encode};
 use super::signal::{Signal, settle};
 use crate::formats::{Row, Rows, WeightInfo};
 use crate::op::{Act, Cache, Step};
 use crate::program::Program;
 use crate::sampler::Sampling;
-use crate::{Error, Result};
+use crate::{Error, Result, platform};
 
-/// Draws that can be queued before one must be fetched.
+/// Submits with draws that can be queued before one's must be fetched.
 pub const MAX_IN_FLIGHT: usize = 8;
 
 /// A compiled program with its weights, caches and activations.
@@ -29,17 +31,24 @@ pub struct GpuBackend {
     weights: Vec<WeightInfo>,
     buffers: HashMap<Buf, Buffer>,
     schedule: Schedule,
-    /// Where drawn tokens are copied to, 4 bytes each.
+    /// What becomes of its pipelines, until someone has asked: a browser compiles them while weights are read.
+    compiled: Option<Verdict>,
+    /// Where a submit's draws are copied to, `[MOST_STEPS]` tokens each.
     ring: Vec<Buffer>,
     /// Indices into `ring` that nothing is under way to.
     free: Vec<usize>,
-    queued: VecDeque<Draw>,
+    queued: VecDeque<Draws>,
+    pace: Pace,
 }
 
-/// A draw on its way back.
+/// A submit's draws on their way back.
 #[derive(Debug)]
-struct Draw {
+struct Draws {
     at: usize,
+    /// Positions of the tokens that they follow.
+    after: Range<usize>,
+    /// When a submit of decoding was queued; a prompt says nothing about the next step.
+    queued_ms: Option<f64>,
     mapped: Signal,
     index: SubmissionIndex,
 }
@@ -49,8 +58,8 @@ impl GpuBackend {
     /// `id`. The bytes come through [`GpuBackend::upload`].
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], [`Error::BadConfig`] for sizes that no kernel can
-    /// do, and [`Error::NoGpu`] if the driver refuses a kernel.
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], and [`Error::BadConfig`] for sizes that no kernel can do. Whether
+    /// the driver refuses a kernel, [`GpuBackend::settle`] tells.
     pub async fn new(
         gpu: &Gpu,
         program: &Program,
@@ -65,11 +74,11 @@ impl GpuBackend {
         let buffers = gpu
             .guarded("the model", plan.bytes(), || allocate(gpu, &plan, &cols))
             .await?;
-        let make = || Ok(Schedule::new(gpu, &plan, &buffers));
-        let schedule = gpu.guarded("a kernel", 0, make).await?;
+        let make = || Schedule::new(gpu, &plan, &buffers);
+        let (schedule, compiled) = gpu.judged("a kernel", 0, make);
         let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         let ring = (0..MAX_IN_FLIGHT)
-            .map(|_| gpu.buffer("a drawn token", 4, usage))
+            .map(|_| gpu.buffer("drawn tokens", 4 * MOST_STEPS as u64, usage))
             .collect::<Result<_>>()?;
         Ok(Self {
             gpu: gpu.clone(),
@@ -77,9 +86,11 @@ impl GpuBackend {
             weights: weights.to_vec(),
             buffers,
             schedule,
+            compiled: Some(compiled),
             ring,
             free: (0..MAX_IN_FLIGHT).collect(),
             queued: VecDeque::new(),
+            pace: Pace::new(options.steps),
         })
     }
 
@@ -159,40 +170,46 @@ impl GpuBackend {
         );
         self.gpu.check()?;
         self.write(Buf::Tokens, 0, bytemuck::cast_slice(tokens));
-        self.submit(pos, n, sample)
+        self.submit(pos, n, 1, sample, None)
     }
 
-    /// Runs the token that was drawn last, at position `pos`, and queues the next draw.
+    /// Runs the token that was drawn last, at position `pos`, then each that is drawn from it, `most` at most, and
+    /// queues their draws as one. Says how many.
     ///
     /// # Errors
     /// When the GPU was lost.
-    pub fn decode(&mut self, pos: usize) -> Result<()> {
+    pub fn decode(&mut self, pos: usize, most: usize) -> Result<usize> {
         self.gpu.check()?;
-        self.submit(pos, 1, true)
+        let n_steps = self.pace.steps().min(most);
+        self.submit(pos, 1, n_steps, true, Some(platform::now_ms()))?;
+        Ok(n_steps)
     }
 
-    /// The oldest draw that was not fetched yet.
+    /// The oldest draws that were queued as one and not fetched yet.
     ///
     /// # Errors
     /// When the GPU was lost.
-    pub async fn drawn(&mut self) -> Result<u32> {
-        let draw = self
-            .queued
-            .front()
-            .expect("a draw is fetched once per step");
-        draw.mapped.wait(&self.gpu, &draw.index).await?;
-        let buffer = &self.ring[draw.at];
-        let token = {
-            let view = buffer.get_mapped_range(..4).map_err(|e| self.gpu.lost(e))?;
-            bytemuck::pod_read_unaligned(&view)
+    pub async fn drawn(&mut self) -> Result<Vec<u32>> {
+        let draws = self.queued.front().expect("draws are fetched once");
+        draws.mapped.wait(&self.gpu, &draws.index).await?;
+        if let Some(queued_ms) = draws.queued_ms {
+            self.pace
+                .came_back(draws.after.len(), queued_ms, platform::now_ms());
+        }
+        let buffer = &self.ring[draws.at];
+        let tokens = {
+            let view = buffer.get_mapped_range(..).map_err(|e| self.gpu.lost(e))?;
+            let places: Vec<u32> = bytemuck::pod_collect_to_vec(&view);
+            let token = |after: usize| places[after % MOST_STEPS];
+            draws.after.clone().map(token).collect()
         };
         buffer.unmap();
-        self.free.push(draw.at);
+        self.free.push(draws.at);
         self.queued.pop_front();
-        Ok(token)
+        Ok(tokens)
     }
 
-    /// How many draws wait to be fetched; at most [`MAX_IN_FLIGHT`].
+    /// How many submits have draws that wait to be fetched; at most [`MAX_IN_FLIGHT`].
     pub fn in_flight(&self) -> usize {
         self.queued.len()
     }
@@ -200,17 +217,20 @@ impl GpuBackend {
     /// Forgets draws that were not fetched. What they wrote to the caches stays, and is written over when
     /// their positions are run again.
     pub fn discard(&mut self) {
-        for draw in self.queued.drain(..) {
-            self.ring[draw.at].unmap();
-            self.free.push(draw.at);
+        for draws in self.queued.drain(..) {
+            self.ring[draws.at].unmap();
+            self.free.push(draws.at);
         }
     }
 
-    /// Waits for all that was queued.
+    /// Waits for all that was queued, pipelines included.
     ///
     /// # Errors
-    /// When the GPU was lost.
+    /// [`Error::NoGpu`] if the driver refused a kernel; when the GPU was lost.
     pub async fn settle(&mut self) -> Result<()> {
+        if let Some(compiled) = self.compiled.take() {
+            compiled.await?;
+        }
         settle(&self.gpu).await
     }
 
@@ -255,18 +275,31 @@ impl GpuBackend {
         }
     }
 
-    /// Queues a step of `n` tokens that lie in the token buffer; with `sample`, its head and a draw.
-    fn submit(&mut self, pos: usize, n: usize, sample: bool) -> Result<()> {
+    /// Queues steps of `n` tokens each, of which the first lie in the token buffer; with `sample`, their heads and
+    /// draws. `queued_ms` as in [`Draws`].
+    fn submit(
+        &mut self,
+        pos: usize,
+        n: usize,
+        n_steps: usize,
+        sample: bool,
+        queued_ms: Option<f64>,
+    ) -> Result<()> {
+        let end = pos + n_steps * n;
         assert!(
-            pos + n <= self.plan.context,
-            "{n} tokens at {pos} of {}",
+            end <= self.plan.context,
+            "{n_steps} x {n} tokens at {pos} of {}",
             self.plan.context
         );
-        let step = Step {
-            pos: pos as u32,
-            n: n as u32,
-        };
-        self.write(Buf::Step, 0, bytemuck::bytes_of(&step));
+        let mut steps = [0; MOST_STEPS * STEP_STRIDE];
+        for (place, pos) in steps.chunks_mut(STEP_STRIDE).zip((pos..end).step_by(n)) {
+            let step = Step {
+                pos: pos as u32,
+                n: n as u32,
+            };
+            place[..size_of::<Step>()].copy_from_slice(bytemuck::bytes_of(&step));
+        }
+        self.write(Buf::Step, 0, &steps[..n_steps * STEP_STRIDE]);
         let phase = if n == 1 {
             &self.schedule.decode
         } else {
@@ -277,7 +310,7 @@ impl GpuBackend {
             .gpu
             .device
             .create_command_encoder(&CommandEncoderDescriptor::default());
-        encode(&mut encoder, &[&phase.body, head], step.n);
+        encode(&mut encoder, &[&phase.body, head], n as u32, n_steps);
         if !sample {
             self.gpu.queue.submit([encoder.finish()]);
             return Ok(());
@@ -286,10 +319,17 @@ impl GpuBackend {
             .free
             .pop()
             .expect("draws are fetched before MAX_IN_FLIGHT are queued");
-        encoder.copy_buffer_to_buffer(&self.buffers[&Buf::Tokens], 0, &self.ring[at], 0, 4);
+        let (from, to) = (&self.buffers[&Buf::Tokens], &self.ring[at]);
+        encoder.copy_buffer_to_buffer(from, 4 * self.plan.chunk as u64, to, 0, to.size());
         let index = self.gpu.queue.submit([encoder.finish()]);
         let mapped = map(&self.ring[at]);
-        self.queued.push_back(Draw { at, mapped, index });
+        self.queued.push_back(Draws {
+            at,
+            after: end - n_steps..end,
+            queued_ms,
+            mapped,
+            index,
+        });
         Ok(())
     }
 

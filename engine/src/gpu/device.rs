@@ -1,5 +1,8 @@
 //! The adapter that was found, and what became of it.
 
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use wgpu::{
@@ -8,13 +11,34 @@ use wgpu::{
     PowerPreference, Queue, RequestAdapterError, RequestAdapterOptions,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, platform};
+
+/// What the device says about work that was given to it.
+pub(super) struct Verdict(Pin<Box<dyn Future<Output = Result<()>>>>);
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verdict")
+    }
+}
+
+impl IntoFuture for Verdict {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.0
+    }
+}
 
 /// An opened GPU. Clones are the same device.
 #[derive(Debug, Clone)]
 pub struct Gpu {
     pub(super) device: Device,
     pub(super) queue: Queue,
+    /// Milliseconds after which a wait submits something. Firefox looks at its GPU every 100 ms unless something is
+    /// submitted; to others it would only be work.
+    pub(super) nudge_ms: u32,
     /// What the system says about the adapter; browsers hide most of it.
     pub info: AdapterInfo,
     failure: Arc<Mutex<Option<Error>>>,
@@ -49,6 +73,7 @@ impl Gpu {
         let gpu = Self {
             device,
             queue,
+            nudge_ms: if platform::is_firefox() { 4 } else { 100 },
             info: adapter.get_info(),
             failure: Arc::default(),
         };
@@ -148,22 +173,37 @@ impl Gpu {
         needed_bytes: u64,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
+        let (made, verdict) = self.judged(what, needed_bytes, make);
+        verdict.await?;
+        made
+    }
+
+    /// As [`Gpu::guarded`], for those who have something else to do until the device has judged.
+    pub(super) fn judged<T>(
+        &self,
+        what: &str,
+        needed_bytes: u64,
+        make: impl FnOnce() -> T,
+    ) -> (T, Verdict) {
         let invalid = self.device.push_error_scope(ErrorFilter::Validation);
         let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
         let made = make();
         let (memory, invalid) = (memory.pop(), invalid.pop());
-        if memory.await.is_some() {
-            return Err(Error::OutOfMemory {
-                what: format!("{what} in the GPU's free memory"),
-                needed_bytes,
-                limit_bytes: self.device.limits().max_buffer_size,
-            });
-        }
-        if let Some(error) = invalid.await {
-            return Err(Error::NoGpu(format!("its driver refused {what}: {error}")));
-        }
-        self.check()?;
-        made
+        let (gpu, what) = (self.clone(), what.to_string());
+        let verdict = async move {
+            if memory.await.is_some() {
+                return Err(Error::OutOfMemory {
+                    what: format!("{what} in the GPU's free memory"),
+                    needed_bytes,
+                    limit_bytes: gpu.device.limits().max_buffer_size,
+                });
+            }
+            match invalid.await {
+                Some(error) => Err(Error::NoGpu(format!("its driver refused {what}: {error}"))),
+                None => gpu.check(),
+            }
+        };
+        (made, Verdict(Box::pin(verdict)))
     }
 
     /// From here on, what the device reports is kept for the next call instead of a panic.

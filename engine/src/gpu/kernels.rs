@@ -216,7 +216,11 @@ impl<'a> Emitter<'a> {
             bindings.extend([read(3, self.slot(x)), write(4, self.slot(y))]);
             bindings.extend(extra.map(|buf| read(5, buf)));
             if self.single {
-                for role in [self.norm_role(x), self.tail_role(part, norm)] {
+                let tail = match norm {
+                    None if extra.is_none() && self.begins_draw(w, y) => self.candidates_role(part),
+                    norm => self.tail_role(part, norm),
+                };
+                for role in [self.norm_role(x), tail] {
                     files.extend(role.files);
                     constants.extend(role.constants);
                     bindings.extend(role.bindings);
@@ -379,17 +383,6 @@ impl<'a> Emitter<'a> {
 
     pub(super) fn blocks(&self, tokens: u32) -> Option<Blocks> {
         (!self.single).then_some(Blocks::of_tokens(tokens))
-    }
-}
-
-/// The draw from `logits`: sets the token that the next step reads.
-pub(super) fn sampler(vocab: usize, logits: Buf) -> Call {
-    let writes = [Buf::Seen, Buf::Keys, Buf::Masses, Buf::Tokens];
-    Call {
-        kernel: kernel(&["step", "select", "sample"], vec![("VOCAB", vocab as f64)]),
-        bindings: bindings(&[logits, Buf::Sampling], &writes),
-        groups: 1,
-        blocks: None,
     }
 }
 

@@ -16,6 +16,9 @@ pub struct GpuOptions {
     pub tiles: Option<bool>,
     /// Whether reductions use subgroups; never where the device has none.
     pub subgroups: bool,
+    /// Steps of decoding per submit, at most [`MOST_STEPS`](super::MOST_STEPS); otherwise as many as take a few
+    /// milliseconds.
+    pub steps: Option<usize>,
     /// Split weights that are larger, though the device could bind them.
     pub max_binding_bytes: Option<u64>,
 }
@@ -28,6 +31,7 @@ impl Default for GpuOptions {
             chunk: None,
             tiles: None,
             subgroups: true,
+            steps: None,
             max_binding_bytes: None,
         }
     }

@@ -7,7 +7,7 @@ use super::attention::shared_words;
 use super::call::Call;
 use super::experts::group_words;
 use super::fuse::{self, rows_per_binding};
-use super::kernels::{Emitter, sampler};
+use super::kernels::Emitter;
 use super::node::{Node, Nodes};
 use super::norm::Deferred;
 use crate::formats::{Format, WeightInfo};
@@ -34,9 +34,10 @@ pub struct Target {
 /// A buffer of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Buf {
-    /// `Step`, the only uniform.
+    /// `Step` for each step of a submit; the only uniform.
     Step,
-    /// `[chunk]` token ids; the sampler writes the first.
+    /// `[chunk]` token ids, then `[MOST_STEPS]` draws: that of a step that ends with position p is the p-th, modulo
+    /// their number, and the first id as well.
     Tokens,
     /// Activations that are never alive at the same time.
     Slot(usize),
@@ -58,6 +59,8 @@ pub enum Buf {
     Sampling,
     /// `[vocab]` bits.
     Seen,
+    /// The best and the weight of each block of logits: shaders/logit.wgsl.
+    Blocks,
     /// `[vocab]` sort keys of the logits.
     Keys,
     /// `[vocab]` fixed-point probabilities.
@@ -238,7 +241,7 @@ impl Plan {
         }
         let head = head.iter().flatten();
         let mut head: Vec<Call> = head.flat_map(|node| emitter.emit(node)).collect();
-        head.push(sampler(self.logits.width, emitter.slot(self.logits)));
+        head.extend(emitter.draw(list.last().and_then(Option::as_ref)));
         Phase { body, head }
     }
 }

@@ -1,20 +1,25 @@
 //! A plan made real: buffers, pipelines, bind groups, and the lists that each step replays.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
-    BindGroupLayoutEntry, BindingType, Buffer, BufferBindingType, BufferUsages, CommandEncoder,
-    ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor, PipelineCompilationOptions,
-    PipelineLayoutDescriptor, ShaderModule, ShaderModuleDescriptor, ShaderSource, ShaderStages,
+    BindGroupLayoutEntry, BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType,
+    BufferUsages, CommandEncoder, ComputePassDescriptor, ComputePipeline,
+    ComputePipelineDescriptor, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModule,
+    ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
 use super::call::{Call, Kernel};
 use super::device::Gpu;
+use super::draw::blocks_bytes;
+use super::pace::MOST_STEPS;
 use super::plan::{Buf, Plan};
 use super::shaders;
 use crate::Result;
+use crate::op::Step;
 use crate::sampler::Sampling;
 
 /// One prebuilt dispatch.
@@ -62,17 +67,21 @@ impl Schedule {
     }
 }
 
-/// Encodes lists of dispatches into one pass, for a step of `n` tokens.
-pub(super) fn encode(encoder: &mut CommandEncoder, lists: &[&[Dispatch]], n: u32) {
+/// Bytes from one `Step` to the next: what WebGPU's default limits let a uniform's offset be a multiple of.
+pub(super) const STEP_STRIDE: usize = 256;
+
+/// Encodes lists of dispatches into one pass, for each of `n_steps` steps of `n` tokens.
+pub(super) fn encode(encoder: &mut CommandEncoder, lists: &[&[Dispatch]], n: u32, n_steps: usize) {
     let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
     let mut current: Option<&Rc<ComputePipeline>> = None;
-    for dispatch in lists.iter().copied().flatten() {
+    let all = |at| lists.iter().copied().flatten().map(move |d| (at, d));
+    for (at, dispatch) in (0..n_steps).flat_map(all) {
         if !current.is_some_and(|pipeline| Rc::ptr_eq(pipeline, &dispatch.pipeline)) {
             pass.set_pipeline(&dispatch.pipeline);
             current = Some(&dispatch.pipeline);
         }
         let [x, y, z] = dispatch.call.grid(n);
-        pass.set_bind_group(0, &dispatch.bind_group, &[]);
+        pass.set_bind_group(0, &dispatch.bind_group, &[(at * STEP_STRIDE) as u32]);
         pass.dispatch_workgroups(x, y, z);
     }
 }
@@ -112,7 +121,11 @@ impl<'a> Compiler<'a> {
         };
         let mut entries = vec![BindGroupEntry {
             binding: 0,
-            resource: self.buffers[&Buf::Step].as_entire_binding(),
+            resource: BindingResource::Buffer(BufferBinding {
+                buffer: &self.buffers[&Buf::Step],
+                offset: 0,
+                size: NonZeroU64::new(size_of::<Step>() as u64),
+            }),
         }];
         entries.extend(call.bindings.iter().map(|binding| BindGroupEntry {
             binding: binding.index,
@@ -162,12 +175,12 @@ impl<'a> Compiler<'a> {
 
     fn layout(&mut self, call: &Call) -> BindGroupLayout {
         let key = call.bindings.iter().map(|b| (b.index, b.writes)).collect();
-        let entry = |binding, ty| BindGroupLayoutEntry {
+        let entry = |binding, ty: BufferBindingType| BindGroupLayoutEntry {
             binding,
             visibility: ShaderStages::COMPUTE,
             ty: BindingType::Buffer {
                 ty,
-                has_dynamic_offset: false,
+                has_dynamic_offset: ty == BufferBindingType::Uniform,
                 min_binding_size: None,
             },
             count: None,
@@ -207,14 +220,15 @@ pub(super) fn allocate(gpu: &Gpu, plan: &Plan, cols: &[usize]) -> Result<HashMap
     };
     let words = |n: usize| n as u64 * 4;
     let vocab = plan.logits.width;
-    add(Buf::Step, "the step", 16)?;
-    add(Buf::Tokens, "token ids", words(plan.chunk))?;
+    add(Buf::Step, "the steps", (MOST_STEPS * STEP_STRIDE) as u64)?;
+    add(Buf::Tokens, "token ids", words(plan.chunk + MOST_STEPS))?;
     add(
         Buf::Sampling,
         "sampling settings",
         size_of::<Sampling>() as u64,
     )?;
     add(Buf::Seen, "the tokens seen", words(vocab.div_ceil(32)))?;
+    add(Buf::Blocks, "the best logits", blocks_bytes(vocab))?;
     add(Buf::Keys, "the sampler's keys", words(vocab))?;
     add(Buf::Masses, "the sampler's masses", words(vocab))?;
     // New buffers are 0, and so are shared sums between dispatches.

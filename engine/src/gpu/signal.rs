@@ -10,9 +10,6 @@ use wgpu::{PollType, SubmissionIndex};
 use super::device::Gpu;
 use crate::{Result, platform};
 
-/// Firefox looks at its GPU every 100 ms unless something is submitted; so this often, something is.
-const NUDGE_MS: u32 = 4;
-
 /// Fires once, from a callback of wgpu.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signal {
@@ -60,7 +57,7 @@ impl Signal {
                 timeout: None,
             };
             gpu.device.poll(wait).map_err(|e| gpu.lost(e))?;
-            match self.fired_within(NUDGE_MS).await {
+            match self.fired_within(gpu.nudge_ms).await {
                 Some(true) => return gpu.check(),
                 Some(false) => return Err(gpu.lost("it did not give its results back")),
                 None => {

@@ -85,7 +85,7 @@ impl Stream {
         let descriptor = CommandEncoderDescriptor::default();
         let mut encoder = self.gpu.device.create_command_encoder(&descriptor);
         let once = std::slice::from_ref(&self.dispatch);
-        encode(&mut encoder, &vec![once; times as usize], 1);
+        encode(&mut encoder, &vec![once; times as usize], 1, 1);
         self.gpu.queue.submit([encoder.finish()]);
         settle(&self.gpu).await
     }
