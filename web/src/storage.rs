@@ -113,17 +113,16 @@ pub async fn discard(remote: &Remote, file: &str) {
     }
 }
 
-/// Settings that calibration found at an earlier visit for the files of this fingerprint, as JSON.
-pub async fn recall(fingerprint: &str) -> Option<String> {
-    let name = format!("{fingerprint}.settings");
+/// What was found out at an earlier visit about the files of this fingerprint, as JSON.
+pub async fn recall(fingerprint: &str, what: &str) -> Option<String> {
+    let name = format!("{fingerprint}.{what}");
     Folder::open().await?.read(&name).await
 }
 
-/// Keeps what calibration found. Where the browser does not let us, it is found again.
-pub async fn remember(fingerprint: &str, settings: &str) {
+/// Keeps what was found out. Where the browser does not let us, it is found out again.
+pub async fn remember(fingerprint: &str, what: &str, json: &str) {
     if let Some(folder) = Folder::open().await {
-        let name = format!("{fingerprint}.settings");
-        folder.write(&name, settings).await;
+        folder.write(&format!("{fingerprint}.{what}"), json).await;
     }
 }
 
