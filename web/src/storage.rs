@@ -131,17 +131,22 @@ pub async fn forget() {
     Folder::delete().await;
 }
 
+/// Begins to fetch the catalog, for [`catalog`].
+pub fn fetch_catalog() -> JsFuture {
+    scope().fetch_with_str(&absolute(CATALOG)).into()
+}
+
 /// The models of the catalog, and whether each is on this device. Repositories are those of the hub `site`.
 ///
 /// # Errors
 /// A sentence when the catalog cannot be read.
-pub async fn catalog(site: &str) -> Result<Vec<Offer>, String> {
+pub async fn catalog(fetched: JsFuture, site: &str) -> Result<Vec<Offer>, String> {
     let problem = |what: &str| {
         format!(
             "The list of models ({CATALOG}) {what}. You can still open a model file of your own."
         )
     };
-    let response = JsFuture::from(scope().fetch_with_str(&absolute(CATALOG)))
+    let response = fetched
         .await
         .map_err(|_| problem("could not be fetched: the network or the server is not there"))?;
     let response: Response = response.unchecked_into();
