@@ -191,3 +191,60 @@ async fn read(
         scales,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(n_bytes: u64) -> Source {
+        let bytes: Vec<u8> = (0..n_bytes).map(|i| (i * 7 / 3) as u8).collect();
+        Source::memory("m", bytes)
+    }
+
+    /// Reads all of `ranges`, which must give what the files hold; the number of reads that it takes.
+    fn n_reads(sources: &[Source], ranges: impl Iterator<Item = (usize, Range<u64>)>) -> usize {
+        let mut windows = Windows::default();
+        for (file, range) in ranges {
+            let read = windows.read(sources, file, range.clone());
+            let held = sources[file].read(range.clone());
+            let (read, held) = pollster::block_on(async { (read.await, held.await) });
+            assert!(read == held, "{range:?} of file {file}");
+        }
+        windows.n_reads
+    }
+
+    #[test]
+    fn what_lies_side_by_side_is_read_at_once() {
+        let sources = [file(3 * WINDOW_BYTES + 1000)];
+        let n_parts = sources[0].len() / 1000;
+        let parts = (0..n_parts).map(|i| (0, i * 1000..(i + 1) * 1000));
+        assert_eq!(n_reads(&sources, parts), 4);
+    }
+
+    #[test]
+    fn scales_may_lie_elsewhere() {
+        let sources = [file(2 * WINDOW_BYTES), file(WINDOW_BYTES / 8)];
+        let parts =
+            (0..1000).flat_map(|i| [(0, i * 1000..(i + 1) * 1000), (1, i * 100..(i + 1) * 100)]);
+        assert_eq!(n_reads(&sources, parts), 2);
+    }
+
+    #[test]
+    fn what_is_long_or_does_not_exist_is_asked_for_as_it_is() {
+        let sources = [file(4 * WINDOW_BYTES)];
+        let (end, half) = (sources[0].len(), WINDOW_BYTES / 2);
+        let long = [0..WINDOW_BYTES, WINDOW_BYTES..3 * WINDOW_BYTES, half..end];
+        assert_eq!(
+            n_reads(&sources, long.map(|range| (0, range)).into_iter()),
+            3
+        );
+        let wrong = [
+            end - 1..end + 1,
+            end + 5..end + 6,
+            9..8,
+            8..8,
+            u64::MAX - 1..u64::MAX,
+        ];
+        n_reads(&sources, wrong.map(|range| (0, range)).into_iter());
+    }
+}
