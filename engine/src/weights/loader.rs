@@ -241,7 +241,6 @@ mod tests {
         let wrong = [
             end - 1..end + 1,
             end + 5..end + 6,
-            9..8,
             8..8,
             u64::MAX - 1..u64::MAX,
         ];
