@@ -8,7 +8,9 @@ use crate::{
     cpu::CpuOptions,
     gpu::GpuOptions,
     load::{Device, Loader},
+    platform,
     profile::{Manners, Recommended},
+    race::{self, Race},
     sampler::Sampling,
     session::{End, Run, Session, Tick},
     text::{
@@ -21,7 +23,7 @@ use crate::{
 use serde_json::Map;
 use std::ops::ControlFlow;
 
-pub use crate::load::Progress;
+pub use crate::load::{Progress, Stage};
 
 /// A model that is loaded and ready to answer.
 pub struct Engine {
@@ -37,7 +39,8 @@ pub struct Engine {
 /// Which backend to run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BackendChoice {
-    /// The GPU where it is hardware, the CPU otherwise.
+    /// The faster of the two: both decode for a moment, unless the model is too large to lie in both memories, or the
+    /// outcome is known ([`LoadOptions::race`]).
     #[default]
     Auto,
     /// The CPU.
@@ -59,6 +62,8 @@ pub struct LoadOptions {
     pub cpu: CpuOptions,
     /// How the GPU works, where it does.
     pub gpu: GpuOptions,
+    /// What an earlier load of the same files found ([`Info::race`]).
+    pub race: Option<Race>,
 }
 
 /// Context when none is asked for: a long chat, at a quarter of the memory of 8,192 tokens.
@@ -84,8 +89,10 @@ pub struct Info {
     pub found: Option<Found>,
     /// For the status line: `WebGPU · <adapter>` or `CPU`.
     pub backend: String,
-    /// Why this backend, where the reader may have expected another.
+    /// Why this backend, where it was not asked for.
     pub backend_reason: Option<String>,
+    /// A race that was run just now. Given back as [`LoadOptions::race`], it need not be run again.
+    pub race: Option<Race>,
     /// Whether it can chat; otherwise it only continues text.
     pub has_template: bool,
     /// Sampling that its author recommends.
@@ -176,16 +183,28 @@ impl Engine {
             .context
             .unwrap_or(DEFAULT_CONTEXT)
             .clamp(1, max_context);
+        let (device, rival) = Device::choose(options).await?;
         let mut loader = Loader {
             checkpoint: &checkpoint,
-            device: Device::choose(options).await?,
+            device,
             precision: options.precision,
             on_progress,
         };
         let found = loader.calibrate().await?;
         let settings = found.clone().map_or_else(Map::new, |found| found.settings);
         let recording = loader.record(&settings)?;
-        let backend = loader.load(&recording, context).await?;
+        let (mut session, race) = match rival {
+            None => (loader.load(&recording, context).await?, None),
+            Some(gpu) => {
+                let mut pace = async |session: &mut _, go_on: &mut dyn FnMut() -> _| {
+                    race::pace(session, platform::now_ms, go_on).await
+                };
+                let known = options.race.as_ref();
+                loader
+                    .load_faster(&recording, context, gpu, known, &mut pace)
+                    .await?
+            }
+        };
         let device = loader.device;
         let weights = recording.jobs.iter().map(|job| job.info.clone()).collect();
         let info = Info {
@@ -198,11 +217,11 @@ impl Engine {
             found,
             backend: device.describe(),
             backend_reason: device.reason.clone(),
+            race,
             has_template: checkpoint.template.is_some(),
             recommended: checkpoint.manners.sampling,
-            dispatches_per_token: backend.dispatches_per_token(),
+            dispatches_per_token: session.backend().dispatches_per_token(),
         };
-        let session = Session::new(backend, context, recording.program.vocab());
         Ok(Self {
             session,
             tokenizer: checkpoint.tokenizer,

@@ -9,7 +9,7 @@
 //! - [`formats`] says how packed weights lie in memory;
 //! - [`cpu`] interprets a program, [`gpu`] compiles it once and replays it; [`backend`] is either;
 //! - [`text`] turns messages into tokens and tokens into text;
-//! - [`session`] keeps what is in the cache and runs the decode loop;
+//! - [`session`] keeps what is in the cache and runs the decode loop; [`race`] finds the backend that does so faster;
 //! - [`Engine`] is all of this behind one door;
 //! - [`bench`] says how fast it is.
 
@@ -28,6 +28,7 @@ pub mod op;
 pub mod platform;
 pub mod profile;
 pub mod program;
+pub mod race;
 pub mod sampler;
 pub mod session;
 pub mod text;
@@ -35,7 +36,8 @@ pub mod weights;
 
 pub use cpu::{Arithmetic, CpuOptions, Crew};
 pub use engine::{
-    BackendChoice, Engine, Event, Finished, Generation, Info, LoadOptions, Progress, Prompt, Reason,
+    BackendChoice, Engine, Event, Finished, Generation, Info, LoadOptions, Progress, Prompt,
+    Reason, Stage,
 };
 pub use error::{Error, Result};
 pub use sampler::Sampling;

@@ -5,9 +5,9 @@ use crate::{
     backend::Backend,
     calibrate::{self, Found},
     checkpoint::{Checkpoint, Recording},
-    cpu::{CpuBackend, CpuOptions},
+    cpu::{CpuBackend, CpuOptions, Crew},
     engine::{BackendChoice, LoadOptions},
-    formats::WeightInfo,
+    formats::{Rows, WeightInfo},
     gpu::{Gpu, GpuBackend, GpuOptions},
     platform,
     program::Program,
@@ -27,8 +27,19 @@ pub struct Progress {
     pub done_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
-    /// Which try it is at finding out how the files are to be read; none once that is known.
-    pub reading: Option<usize>,
+    /// What is being done.
+    pub stage: Stage,
+}
+
+/// Steps of loading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Which try it is at finding out how the files are to be read.
+    Reading(usize),
+    /// The weights come in; once they are there, the device gets ready.
+    Weights,
+    /// Both backends decode, to see which is faster.
+    Race,
 }
 
 /// Everything that loading needs.
@@ -47,9 +58,9 @@ impl Loader<'_> {
         Ok(recording)
     }
 
-    /// A backend with the recording's weights in place.
-    pub async fn load(&mut self, recording: &Recording, context: usize) -> Result<Backend> {
-        self.read(recording, context, None).await
+    /// A session over a backend with the recording's weights in place.
+    pub async fn load(&mut self, recording: &Recording, context: usize) -> Result<Session> {
+        self.read(recording, context, Stage::Weights).await
     }
 
     /// Finds the settings that the files leave open, where they do.
@@ -66,8 +77,8 @@ impl Loader<'_> {
         let mut evaluate = async |settings: &Map<String, Value>| {
             reading += 1;
             let recording = self.record(settings)?;
-            let backend = self.read(&recording, tokens.len(), Some(reading)).await?;
-            let mut session = Session::new(backend, tokens.len(), vocab);
+            let stage = Stage::Reading(reading);
+            let mut session = self.read(&recording, tokens.len(), stage).await?;
             calibrate::judge(&mut session, tokens).await
         };
         calibrate::search(switches, &checkpoint.config, vocab, &mut evaluate).await
@@ -77,25 +88,45 @@ impl Loader<'_> {
         &mut self,
         recording: &Recording,
         context: usize,
-        reading: Option<usize>,
-    ) -> Result<Backend> {
-        let Recording { program, jobs } = recording;
-        let weights: Vec<WeightInfo> = jobs.iter().map(|job| job.info.clone()).collect();
-        let options = self.device.options;
-        let device = &self.device;
-        let mut backend = device.backend(program, &weights, context, options).await?;
-        let mut upload = |weight: usize, rows: &_| backend.upload(weight, rows);
+        stage: Stage,
+    ) -> Result<Session> {
+        let mut session = self.device.session(recording, context).await?;
+        let mut upload = |weight: usize, rows: &_| session.backend().upload(weight, rows);
+        self.fill(recording, stage, &mut upload).await?;
+        session.backend().settle().await?;
+        Ok(session)
+    }
+
+    /// Gives the recording's weights to `upload`, and tells how many bytes of the files they took.
+    pub async fn fill(
+        &mut self,
+        recording: &Recording,
+        stage: Stage,
+        upload: &mut dyn FnMut(usize, &Rows) -> Result<()>,
+    ) -> Result<u64> {
+        let mut n_bytes = 0;
+        let checkpoint = self.checkpoint;
         let mut on_progress = |progress: loader::Progress| {
-            (self.on_progress)(Progress {
-                done_bytes: progress.done_bytes,
-                total_bytes: progress.total_bytes,
-                reading,
-            })
+            n_bytes = progress.total_bytes;
+            self.tell(progress.done_bytes, n_bytes, stage)
         };
-        let sources = &self.checkpoint.sources;
-        loader::load(sources, jobs, &mut upload, &mut on_progress).await?;
-        backend.settle().await?;
-        Ok(backend)
+        loader::load(
+            &checkpoint.sources,
+            &recording.jobs,
+            upload,
+            &mut on_progress,
+        )
+        .await?;
+        Ok(n_bytes)
+    }
+
+    /// Says how far it is, and hears whether to go on.
+    pub fn tell(&mut self, done_bytes: u64, total_bytes: u64, stage: Stage) -> ControlFlow<()> {
+        (self.on_progress)(Progress {
+            done_bytes,
+            total_bytes,
+            stage,
+        })
     }
 }
 
@@ -110,30 +141,66 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens the device that the choice leads to.
+    /// Opens the device that the choice leads to; where that is open, the likelier one, and the GPU that is to
+    /// [race](crate::race) the CPU.
     ///
     /// # Errors
     /// [`Error::NoGpu`](crate::Error::NoGpu) where the GPU was asked for and there is none.
-    pub async fn choose(options: &LoadOptions) -> Result<Self> {
-        let (gpu, reason) = match options.backend {
-            BackendChoice::Cpu => (None, None),
-            BackendChoice::Gpu => (Some(Gpu::new().await?), None),
-            BackendChoice::Auto => match Gpu::new().await {
-                Ok(gpu) if gpu.is_software() => {
-                    let what = gpu.describe();
-                    let reason = format!("{what} is software and slower than the CPU backend");
-                    (None, Some(reason))
-                }
-                Ok(gpu) => (Some(gpu), None),
-                Err(error) => (None, Some(error.to_string())),
-            },
-        };
-        Ok(Self {
-            gpu,
+    pub async fn choose(options: &LoadOptions) -> Result<(Self, Option<Gpu>)> {
+        let cpu = Self {
+            gpu: None,
             options: options.gpu,
             cpu: options.cpu.clone(),
-            reason,
+            reason: None,
+        };
+        Ok(match options.backend {
+            BackendChoice::Cpu => (cpu, None),
+            BackendChoice::Gpu => (cpu.on_gpu(Gpu::new().await?), None),
+            BackendChoice::Auto => match Gpu::new().await {
+                Ok(gpu) if gpu.is_software() => (cpu, Some(gpu)),
+                Ok(gpu) => (cpu.on_gpu(gpu.clone()), Some(gpu)),
+                Err(error) => (cpu.because(error.to_string()), None),
+            },
         })
+    }
+
+    /// The CPU, with the same options.
+    pub fn on_cpu(&self) -> Self {
+        Self {
+            gpu: None,
+            options: self.options,
+            cpu: self.cpu.clone(),
+            reason: None,
+        }
+    }
+
+    /// This GPU, with the same options.
+    pub fn on_gpu(&self, gpu: Gpu) -> Self {
+        Self {
+            gpu: Some(gpu),
+            ..self.on_cpu()
+        }
+    }
+
+    /// The same, for this reason.
+    pub fn because(self, reason: String) -> Self {
+        Self {
+            reason: Some(reason),
+            ..self
+        }
+    }
+
+    /// A session over a backend for what was recorded. The weights' bytes are yet to come.
+    ///
+    /// # Errors
+    /// As [`Device::backend`].
+    pub async fn session(&self, recording: &Recording, context: usize) -> Result<Session> {
+        let program = &recording.program;
+        let weights: Vec<WeightInfo> = recording.jobs.iter().map(|job| job.info.clone()).collect();
+        let backend = self
+            .backend(program, &weights, context, self.options)
+            .await?;
+        Ok(Session::new(backend, context, program.vocab()))
     }
 
     /// A backend for a program; `options` are for a GPU. The weights' bytes are yet to come.
@@ -170,6 +237,18 @@ impl Device {
                 ..self.cpu.clone()
             },
             reason: None,
+        }
+    }
+
+    /// Threads of the CPU backend.
+    pub fn threads(&self) -> usize {
+        self.cpu.crew.as_ref().map_or(1, Crew::n_members)
+    }
+
+    /// Gives the GPU's memory back at once. Nothing may run there any more.
+    pub fn close(self) {
+        if let Some(gpu) = self.gpu {
+            gpu.close();
         }
     }
 

@@ -13,7 +13,7 @@ mod tensors;
 use containers::Random;
 use engine::{
     BackendChoice, Engine, Error, Event, Generation, LoadOptions, Prompt, Result, Sampling, Source,
-    calibrate,
+    Stage, calibrate,
 };
 use serde_json::{Map, Value, json};
 use ssmoelm::{COMMITTED, Experts, Names};
@@ -69,7 +69,9 @@ impl Files {
         files.extend(small.map(|(name, value)| Source::memory(name, json(value))));
         let mut readings = 0;
         let mut on_progress = |progress: engine::Progress| {
-            readings = readings.max(progress.reading.unwrap_or(0));
+            if let Stage::Reading(n) = progress.stage {
+                readings = readings.max(n);
+            }
             ControlFlow::Continue(())
         };
         let options = LoadOptions {

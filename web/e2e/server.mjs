@@ -65,9 +65,12 @@ function answer(root, prefix, request, response) {
   const headers = {
     'content-type': TYPES[path.extname(file)] ?? 'application/octet-stream',
     'accept-ranges': 'bytes',
-    // Asked for again at every visit: the page may have been built anew.
+    // Asked for again at every visit: the page may have been built anew. What is still the same is not sent again, and
+    // a browser that keeps a program's compiled code keeps it with the answer.
     'cache-control': 'no-cache',
+    etag: `"${stat.size}-${stat.mtimeMs}"`,
   };
+  if (request.headers['if-none-match'] === headers.etag) return response.writeHead(304, headers).end();
   const range = parseRange(request.headers.range, stat.size);
   if (range === null) {
     return refuse(response, 416, 'no such bytes', { 'content-range': `bytes */${stat.size}` });

@@ -86,6 +86,19 @@ test('parts of files', async () => {
   assert.equal(beyond.headers.get('content-range'), 'bytes */10');
 });
 
+test('what a browser has already is not sent again, until it changes', async () => {
+  const url = `${server.url}changing.txt`;
+  const file = path.join(root, 'changing.txt');
+  fs.writeFileSync(file, 'one');
+  const { headers } = await fetch(url);
+  const again = () => fetch(url, { headers: { 'if-none-match': headers.get('etag') } });
+  const same = await again();
+  assert.deepEqual([same.status, await same.text()], [304, '']);
+  fs.writeFileSync(file, 'three');
+  const changed = await again();
+  assert.deepEqual([changed.status, await changed.text()], [200, 'three']);
+});
+
 test('a HEAD request tells the size', async () => {
   const head = await fetch(`${server.url}a.wasm`, { method: 'HEAD' });
   assert.equal(head.status, 200);

@@ -1,6 +1,7 @@
 //! Owns the worker: starts it, sends requests, brings its events, and starts another when it broke.
 
 use crate::protocol::{Event, ModelRef, Request};
+use js_sys::Array;
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -45,14 +46,11 @@ impl Client {
 
     /// Sends a request, as soon as there is a worker that listens.
     pub fn send(&self, request: Request) {
-        if self.inner.borrow().worker.is_none() {
-            match self.start() {
-                Ok(running) => self.inner.borrow_mut().worker = Some(running),
-                Err(e) => {
-                    let message = format!("the worker could not be started: {}", describe(&e));
-                    return (self.on_event)(Event::Crashed { message });
-                }
-            }
+        if self.inner.borrow().worker.is_none()
+            && let Err(e) = self.start()
+        {
+            let message = format!("the worker could not be started: {}", describe(&e));
+            return (self.on_event)(Event::Crashed { message });
         }
         let mut inner = self.inner.borrow_mut();
         match &inner.worker {
@@ -72,19 +70,19 @@ impl Client {
         }
     }
 
-    fn start(&self) -> Result<Running, JsValue> {
-        let options = WorkerOptions::new();
-        options.set_type(WorkerType::Module);
-        let worker = Worker::new_with_options(&loader_url(), &options)?;
+    fn start(&self) -> Result<(), JsValue> {
+        let (worker, said) = match early_worker() {
+            Some(early) => early,
+            None => {
+                let options = WorkerOptions::new();
+                options.set_type(WorkerType::Module);
+                let worker = Worker::new_with_options(&loader_url(), &options)?;
+                (worker, Array::new())
+            }
+        };
         let client = self.clone();
         let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
-            let text = message.data().as_string().unwrap_or_default();
-            match serde_json::from_str::<Event>(&text) {
-                Ok(event) => client.receive(event),
-                Err(e) => {
-                    web_sys::console::error_1(&format!("unreadable event: {e}: {text}").into())
-                }
-            }
+            client.hear(&message.data());
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         let client = self.clone();
@@ -97,12 +95,22 @@ impl Client {
             client.receive(Event::Crashed { message });
         });
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        Ok(Running {
+        self.inner.borrow_mut().worker = Some(Running {
             worker,
             listens: false,
             _on_message: on_message,
             _on_error: on_error,
-        })
+        });
+        said.iter().for_each(|message| self.hear(&message));
+        Ok(())
+    }
+
+    fn hear(&self, message: &JsValue) {
+        let text = message.as_string().unwrap_or_default();
+        match serde_json::from_str::<Event>(&text) {
+            Ok(event) => self.receive(event),
+            Err(e) => web_sys::console::error_1(&format!("unreadable event: {e}: {text}").into()),
+        }
     }
 
     fn receive(&self, event: Event) {
@@ -124,7 +132,7 @@ impl Client {
 /// Sends `[json, File…]`; only the load of a local model carries files.
 fn post(worker: &Worker, request: &Request, files: &[File]) {
     let json = serde_json::to_string(request).expect("requests are plain data");
-    let message = js_sys::Array::of1(&json.into());
+    let message = Array::of1(&json.into());
     if matches!(
         request,
         Request::Load {
@@ -139,6 +147,14 @@ fn post(worker: &Worker, request: &Request, files: &[File]) {
     if let Err(e) = worker.post_message(&message) {
         web_sys::console::error_2(&"the worker could not be reached".into(), &e);
     }
+}
+
+/// The worker that index.html has started, and what it has said since; there is one once.
+fn early_worker() -> Option<(Worker, Array)> {
+    let (window, name) = (web_sys::window()?, "thimbleWorker".into());
+    let early: Array = js_sys::Reflect::get(&window, &name).ok()?.dyn_into().ok()?;
+    js_sys::Reflect::set(&window, &name, &JsValue::UNDEFINED).ok()?;
+    Some((early.get(0).dyn_into().ok()?, early.get(1).dyn_into().ok()?))
 }
 
 /// The worker's program, by a name that changes with each build: worker files have no hash in theirs.

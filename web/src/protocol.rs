@@ -165,7 +165,7 @@ impl ModelRef {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendChoice {
-    /// WebGPU where there is a hardware adapter, the CPU otherwise.
+    /// The faster of the two on this device.
     #[default]
     Auto,
     /// The CPU (wasm).
@@ -428,12 +428,14 @@ pub enum Phase {
     Loading,
     /// The backend's programs, and a first run.
     Preparing,
+    /// The CPU and the GPU decode in turn, to see which is faster.
+    Racing,
 }
 
 impl Phase {
     /// Whether its bytes say how far it has come.
     pub fn counts_bytes(self) -> bool {
-        !matches!(self, Phase::Calibrating | Phase::Preparing)
+        matches!(self, Phase::Downloading | Phase::Checking | Phase::Loading)
     }
 }
 
@@ -454,7 +456,7 @@ pub struct Info {
     pub max_context: u32,
     /// "WebGPU · …" or "CPU · …".
     pub backend: String,
-    /// Why this backend, where one could expect another.
+    /// Why this backend, where it was not asked for.
     pub backend_reason: Option<String>,
     /// What its files leave open and calibration found out just now.
     pub found: Option<String>,

@@ -67,7 +67,8 @@ impl Settings {
     }
 }
 
-/// What the address asks for: `?backend=cpu|gpu&threads=N&model=ID-or-URL-or-owner/name&autoload&bench&hub=URL`.
+/// What the address asks for: `?backend=cpu|gpu&threads=N&model=ID-or-URL-or-owner/name&autoload&bench&hub=URL`; and
+/// what was there at the last visit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// Overrides the settings for this visit.
@@ -82,6 +83,8 @@ pub struct Launch {
     pub site: String,
     /// Threads of the CPU backend.
     pub threads: Option<u32>,
+    /// Id of the model that was loaded last, at this visit or an earlier one.
+    pub last_model: Option<String>,
 }
 
 impl Default for Launch {
@@ -93,6 +96,7 @@ impl Default for Launch {
             bench: false,
             site: hub::SITE.to_owned(),
             threads: None,
+            last_model: None,
         }
     }
 }

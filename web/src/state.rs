@@ -188,6 +188,8 @@ pub enum Command {
     ClearDraft,
     /// Store the settings.
     SaveSettings,
+    /// Store which model is to be loaded at the next visit, by its id.
+    SaveModel(String),
     /// Load the page again.
     ReloadPage,
 }
@@ -263,7 +265,7 @@ impl Chat {
             }
             Event::Ready { id, info } => {
                 if self.loading(id).is_some() {
-                    self.ready(info);
+                    return self.ready(info);
                 }
             }
             Event::Stopped { id } => {

@@ -113,17 +113,16 @@ pub async fn discard(remote: &Remote, file: &str) {
     }
 }
 
-/// Settings that calibration found at an earlier visit for the files of this fingerprint, as JSON.
-pub async fn recall(fingerprint: &str) -> Option<String> {
-    let name = format!("{fingerprint}.settings");
+/// What was found out at an earlier visit about the files of this fingerprint, as JSON.
+pub async fn recall(fingerprint: &str, what: &str) -> Option<String> {
+    let name = format!("{fingerprint}.{what}");
     Folder::open().await?.read(&name).await
 }
 
-/// Keeps what calibration found. Where the browser does not let us, it is found again.
-pub async fn remember(fingerprint: &str, settings: &str) {
+/// Keeps what was found out. Where the browser does not let us, it is found out again.
+pub async fn remember(fingerprint: &str, what: &str, json: &str) {
     if let Some(folder) = Folder::open().await {
-        let name = format!("{fingerprint}.settings");
-        folder.write(&name, settings).await;
+        folder.write(&format!("{fingerprint}.{what}"), json).await;
     }
 }
 
@@ -132,17 +131,22 @@ pub async fn forget() {
     Folder::delete().await;
 }
 
+/// Begins to fetch the catalog, for [`catalog`].
+pub fn fetch_catalog() -> JsFuture {
+    scope().fetch_with_str(&absolute(CATALOG)).into()
+}
+
 /// The models of the catalog, and whether each is on this device. Repositories are those of the hub `site`.
 ///
 /// # Errors
 /// A sentence when the catalog cannot be read.
-pub async fn catalog(site: &str) -> Result<Vec<Offer>, String> {
+pub async fn catalog(fetched: JsFuture, site: &str) -> Result<Vec<Offer>, String> {
     let problem = |what: &str| {
         format!(
             "The list of models ({CATALOG}) {what}. You can still open a model file of your own."
         )
     };
-    let response = JsFuture::from(scope().fetch_with_str(&absolute(CATALOG)))
+    let response = fetched
         .await
         .map_err(|_| problem("could not be fetched: the network or the server is not there"))?;
     let response: Response = response.unchecked_into();

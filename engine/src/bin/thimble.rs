@@ -103,7 +103,7 @@ struct Run {
 struct Model {
     /// A .gguf file, a folder with config.json, tokenizer.json and *.safetensors, or owner/name on Hugging Face.
     model: PathBuf,
-    /// Where to run; auto takes the GPU when it is hardware.
+    /// Where to run; auto takes the faster, which it tries out once for each model.
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     backend: BackendName,
     /// Tokens of context to keep room for.
@@ -193,6 +193,7 @@ impl Model {
                 tiles: self.tiles,
                 ..GpuOptions::default()
             },
+            race: None,
         }
     }
 }

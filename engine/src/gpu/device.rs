@@ -81,7 +81,7 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Whether the "GPU" is a program on the CPU; the CPU backend is then the faster choice.
+    /// Whether the "GPU" is a program on the CPU; the CPU backend is then most likely the faster choice.
     pub fn is_software(&self) -> bool {
         let name = self.info.name.to_lowercase();
         let known = ["swiftshader", "llvmpipe", "lavapipe", "basic render"];
@@ -92,6 +92,11 @@ impl Gpu {
     /// word: there tiles cost more than they bring.
     pub(super) fn is_llvmpipe(&self) -> bool {
         self.info.name.to_lowercase().contains("llvmpipe")
+    }
+
+    /// Ends the device, and with it all its memory.
+    pub fn close(self) {
+        self.device.destroy();
     }
 
     /// One line for people, such as `WebGPU · Apple M2`.

@@ -173,7 +173,11 @@ impl Chat {
                 }),
             );
         }
-        let first = models.first().cloned();
+        // What the address asks for, else what was there last.
+        let first = models.first().filter(|_| self.launch.model.is_some());
+        let last = |o: &&Offer| o.stored && Some(&o.model.id) == self.launch.last_model.as_ref();
+        let first = first.or(models.iter().find(last)).or(models.first());
+        let first = first.cloned();
         let again = matches!(self.offers, Offers::Known(_));
         self.offers = Offers::Known(models);
         // A model that is on this device already costs nobody a download.
@@ -206,13 +210,16 @@ impl Chat {
     }
 
     /// The catalog's name for a model is kinder than the one inside its file.
-    pub(super) fn ready(&mut self, mut info: Info) {
+    pub(super) fn ready(&mut self, mut info: Info) -> Vec<Command> {
+        let mut commands = vec![];
         if let Some(ModelRef::Remote(remote)) = &self.wanted {
             info.name.clone_from(&remote.name);
+            commands.push(Command::SaveModel(remote.id.clone()));
         }
         self.model = Model::Ready(info);
         self.banner = None;
         self.mark_stored();
+        commands
     }
 
     /// After a load from the network the model is on this device (or the note said that it is not).

@@ -8,6 +8,8 @@ use web_sys::{DragEvent, Element, File, FileList, HtmlElement, Storage, UrlSearc
 
 /// Key of the settings in localStorage.
 pub const SETTINGS: &str = "thimble.settings";
+/// Key of the last model's id in localStorage.
+pub const MODEL: &str = "thimble.model";
 /// Key of the theme in localStorage; index.html reads it too.
 pub const THEME: &str = "thimble.theme";
 /// Key of the unsent text in sessionStorage.
@@ -35,15 +37,19 @@ pub fn reload() {
     let _ = window().location().reload();
 }
 
-/// What the page's address asks for.
+/// What the page's address asks for, and what was there at the last visit.
 pub fn launch() -> Launch {
     let query = window().location().search().unwrap_or_default();
+    let launch = Launch {
+        last_model: stored(MODEL),
+        ..Launch::default()
+    };
     let Ok(query) = UrlSearchParams::new_with_str(&query) else {
-        return Launch::default();
+        return launch;
     };
     ["backend", "threads", "model", "autoload", "bench", "hub"]
         .into_iter()
-        .fold(Launch::default(), |launch, name| match query.get(name) {
+        .fold(launch, |launch, name| match query.get(name) {
             Some(value) => launch.with(name, &value),
             None => launch,
         })

@@ -163,6 +163,7 @@ impl Ui {
                     let json = self.chat.with_untracked(|chat| chat.settings.to_json());
                     browser::store(browser::SETTINGS, &json);
                 }
+                Command::SaveModel(id) => browser::store(browser::MODEL, &id),
                 Command::ReloadPage => browser::reload(),
             }
         }

@@ -163,6 +163,7 @@ fn what(loading: &Loading) -> &'static str {
         Phase::Calibrating => "Finding out how its files are to be read; once only",
         Phase::Loading => "Reading the weights",
         Phase::Preparing => "Getting ready",
+        Phase::Racing => "Trying your CPU and your GPU; once only",
     }
 }
 

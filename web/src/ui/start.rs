@@ -62,6 +62,7 @@ fn ReadyCard(info: Info) -> impl IntoView {
             <h3>{info.name}</h3>
             <p class="muted">{facts.join(" · ")}</p>
             <p class="muted">{caution}</p>
+            {info.backend_reason.map(|why| view! { <p class="muted" data-testid="why">{format!("Runs on {}: {why}.", info.backend)}</p> })}
             {info.found.map(|found| view! {
                 <p class="muted" data-testid="found">{format!("Its files leave something open; this fits best: {found}.")}</p>
             })}

@@ -9,7 +9,7 @@ use std::{
 
 use engine::{
     Engine, Error, Event, Finished, Generation, LoadOptions, Message, Prompt, Reason, Role, Source,
-    calibrate::Found, checkpoint, profile::SIDECAR,
+    Stage, calibrate::Found, checkpoint, profile::SIDECAR, race::Race,
 };
 
 use crate::{
@@ -138,23 +138,48 @@ fn ask() -> Result<Option<String>, Failure> {
     }
 }
 
-/// Where what calibration found for a model is kept; nowhere if there is no home folder.
-fn memory(fingerprint: &str) -> Option<PathBuf> {
+/// Where what loading found out about a model is kept; nowhere if there is no home folder.
+fn memory(fingerprint: &str, what: &str) -> Option<PathBuf> {
     let folder = download::cache().ok()?.join("settings");
-    Some(folder.join(format!("{fingerprint}.json")))
+    Some(folder.join(format!("{fingerprint}{what}.json")))
 }
 
 /// Says what calibration found, and keeps it for the next time.
-fn remember(found: &Found, memory: Option<PathBuf>) {
+fn remember(found: &Found, memory: Option<&Path>) {
     let settings = serde_json::Value::Object(found.settings.clone());
     note(&format!(
         "This model's files leave something open. What fits best ({:.2} nats per token): {settings}\n",
         found.nll
     ));
-    let Some(path) = memory else { return };
-    let kept = path.parent().map(fs::create_dir_all).transpose();
-    if kept.is_ok() && fs::write(&path, format!("{settings:#}\n")).is_ok() {
+    if let Some(path) = memory.filter(|path| keep(path, &format!("{settings:#}\n"))) {
         note(&format!("Kept in {}\n", path.display()));
+    }
+}
+
+/// Whether the file could be written.
+fn keep(path: &Path, text: &str) -> bool {
+    let made = path.parent().map(fs::create_dir_all).transpose();
+    made.is_ok() && fs::write(path, text).is_ok()
+}
+
+/// When this program was built: another build may be faster on one backend.
+fn build() -> Option<u64> {
+    let changed = std::env::current_exe().ok()?.metadata().ok()?.modified();
+    let since = changed.ok()?.duration_since(std::time::UNIX_EPOCH);
+    Some(since.ok()?.as_secs())
+}
+
+/// The race that this build ran with the same model.
+fn known_race(memory: &Path) -> Option<Race> {
+    let (by, race): (u64, Race) = serde_json::from_slice(&fs::read(memory).ok()?).ok()?;
+    (build()? == by).then_some(race)
+}
+
+fn remember_race(race: &Race, memory: &Path) {
+    if let Some(build) = build() {
+        let kept = serde_json::to_string(&(build, race)).expect("a race is plain data");
+        // Where it cannot be kept, it is run again.
+        keep(memory, &kept);
     }
 }
 
@@ -165,9 +190,10 @@ pub async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure
     let mut shown = String::new();
     let mut on_progress = |progress: engine::Progress| {
         let percent = progress.done_bytes * 100 / progress.total_bytes.max(1);
-        let text = match progress.reading {
-            Some(n) => format!("Finding out how the file is to be read: try {n}"),
-            None => format!("Loading {percent} %"),
+        let text = match progress.stage {
+            Stage::Reading(n) => format!("Finding out how the file is to be read: try {n}"),
+            Stage::Weights => format!("Loading {percent} %"),
+            Stage::Race => "Trying the CPU and the GPU, once for this model".to_owned(),
         };
         if shows && text != shown {
             note(&format!("\r\x1b[K{text}"));
@@ -176,18 +202,26 @@ pub async fn load(model: &Path, options: &LoadOptions) -> Result<Engine, Failure
         ControlFlow::Continue(())
     };
     let mut files = sources(model)?;
-    let memory = memory(&checkpoint::fingerprint(&files).await?);
+    let fingerprint = checkpoint::fingerprint(&files).await?;
+    let (settings, race) = (memory(&fingerprint, ""), memory(&fingerprint, ".race"));
     files.extend(profile(model));
-    let found = memory.as_ref().and_then(|path| fs::read(path).ok());
+    let found = settings.as_ref().and_then(|path| fs::read(path).ok());
     files.extend(found.map(|json| Source::memory(SIDECAR, json)));
-    let engine = Engine::load(files, options, &mut on_progress).await;
+    let options = LoadOptions {
+        race: race.as_deref().and_then(known_race),
+        ..options.clone()
+    };
+    let engine = Engine::load(files, &options, &mut on_progress).await;
     if !shown.is_empty() {
         note("\r\x1b[K");
     }
     let engine = engine?;
     let info = engine.info();
     if let Some(found) = &info.found {
-        remember(found, memory);
+        remember(found, settings.as_deref());
+    }
+    if let (Some(run), Some(path)) = (&info.race, &race) {
+        remember_race(run, path);
     }
     let reason = info
         .backend_reason

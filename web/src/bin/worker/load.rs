@@ -1,8 +1,11 @@
 //! A model from wherever it is into the engine.
 
-use crate::{Worker, flow, memory_bytes, send};
+use crate::{Worker, flow, memory_bytes, scope, send};
 use engine::profile::{self, Recommended, SIDECAR};
-use engine::{BackendChoice, CpuOptions, Crew, Engine, LoadOptions, Precision, Source, checkpoint};
+use engine::{
+    BackendChoice, CpuOptions, Crew, Engine, LoadOptions, Precision, Source, Stage, checkpoint,
+    race::Race,
+};
 use std::cell::Cell;
 use web::protocol::{self, Event, Info, JobId, ModelRef, Phase, Place, Preferences};
 use web::storage::{self, Failure, Report};
@@ -64,16 +67,19 @@ impl Worker {
         {
             sources.extend(profile::of_repository(&repository.name));
         }
-        if let Some(found) = storage::recall(&fingerprint).await {
+        if let Some(found) = storage::recall(&fingerprint, SETTINGS).await {
             sources.push(Source::memory(SIDECAR, found.into_bytes()));
         }
+        let options = LoadOptions {
+            race: known_race(&fingerprint).await,
+            ..options.clone()
+        };
         let mut on_progress = |progress: engine::Progress| {
-            let phase = if progress.reading.is_some() {
-                Phase::Calibrating
-            } else if progress.done_bytes < progress.total_bytes {
-                Phase::Loading
-            } else {
-                Phase::Preparing
+            let phase = match progress.stage {
+                Stage::Reading(_) => Phase::Calibrating,
+                Stage::Weights if progress.done_bytes < progress.total_bytes => Phase::Loading,
+                Stage::Weights => Phase::Preparing,
+                Stage::Race => Phase::Racing,
             };
             let (done_bytes, total_bytes) = (progress.done_bytes, Some(progress.total_bytes));
             send(&Event::Progress {
@@ -84,10 +90,9 @@ impl Worker {
             });
             flow(!self.is_stopped(id))
         };
-        let engine = Engine::load(sources, options, &mut on_progress).await;
-        if let Some(found) = engine.as_ref().ok().and_then(|e| e.info().found.as_ref()) {
-            let settings = serde_json::Value::from(found.settings.clone());
-            storage::remember(&fingerprint, &settings.to_string()).await;
+        let engine = Engine::load(sources, &options, &mut on_progress).await;
+        if let Ok(engine) = &engine {
+            remember(&fingerprint, engine.info()).await;
         }
         if let (Err(engine::Error::BadHeader { file, .. }), ModelRef::Remote(remote)) =
             (&engine, model)
@@ -138,6 +143,35 @@ impl Worker {
         *self.abort.borrow_mut() = None;
         files
     }
+}
+
+/// What calibration found is kept under this name,
+const SETTINGS: &str = "settings";
+/// and a race under this.
+const RACE: &str = "race";
+
+/// Keeps what loading found out. Where the browser does not let us, it is found out again.
+async fn remember(fingerprint: &str, info: &engine::Info) {
+    if let Some(found) = &info.found {
+        let settings = serde_json::Value::from(found.settings.clone());
+        storage::remember(fingerprint, SETTINGS, &settings.to_string()).await;
+    }
+    if let Some(race) = &info.race {
+        let kept = serde_json::to_string(&(build(), race)).expect("a race is plain data");
+        storage::remember(fingerprint, RACE, &kept).await;
+    }
+}
+
+/// The race that this build ran at an earlier visit; another may be faster on one backend.
+async fn known_race(fingerprint: &str) -> Option<Race> {
+    let kept = storage::recall(fingerprint, RACE).await?;
+    let (by, race): (String, Race) = serde_json::from_str(&kept).ok()?;
+    (by == build()).then_some(race)
+}
+
+/// What tells this worker's build from others: the end of its address.
+fn build() -> String {
+    scope().location().search()
 }
 
 /// The engine's options for what the page asks.

@@ -169,8 +169,10 @@ impl Worker {
 
 /// The models that can be had: without a catalog, those that are on this device.
 async fn catalog(site: &str) -> Event {
+    // On its way while the device is looked at.
+    let fetched = storage::fetch_catalog();
     let stored = storage::repositories(site).await;
-    match storage::catalog(site).await {
+    match storage::catalog(fetched, site).await {
         Err(message) if stored.is_empty() => Event::NoCatalog { message },
         catalog => {
             let mut models = catalog.unwrap_or_default();

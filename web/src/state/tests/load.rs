@@ -88,6 +88,50 @@ fn a_stored_model_loads_by_itself_once() {
 }
 
 #[test]
+fn the_model_of_the_last_visit_loads_by_itself_as_long_as_it_is_stored() {
+    let other = Remote {
+        id: "other".into(),
+        ..Remote::file("models/other.gguf")
+    };
+    let loaded = |launch: Launch, stored| {
+        let first = Offer {
+            model: remote(),
+            stored: true,
+        };
+        let second = Offer {
+            model: other.clone(),
+            stored,
+        };
+        let models = vec![first, second];
+        let mut chat = Chat::new(Settings::default(), launch);
+        let commands = chat.apply(Event::Catalog { models }, 0.0);
+        let [Command::Send(Request::Load { id, model, .. })] = &commands[..] else {
+            panic!("{commands:?}")
+        };
+        let ready = Event::Ready {
+            id: *id,
+            info: info(),
+        };
+        let ModelRef::Remote(remote) = model else {
+            panic!("{model:?}")
+        };
+        assert_eq!(
+            chat.apply(ready, 0.0),
+            [Command::SaveModel(remote.id.clone())]
+        );
+        remote.id.clone()
+    };
+    let last = Launch {
+        last_model: Some("other".into()),
+        ..Launch::default()
+    };
+    assert_eq!(loaded(last.clone(), true), "other");
+    assert_eq!(loaded(last.clone(), false), "tiny");
+    assert_eq!(loaded(last.with("model", "tiny"), true), "tiny");
+    assert_eq!(loaded(Launch::default(), true), "tiny");
+}
+
+#[test]
 fn the_address_chooses_model_and_backend() {
     let launch = Launch::default()
         .with("model", "../my/model.gguf")
