@@ -79,6 +79,11 @@ test('a sharded repository opens by its name, answers, and opens again without t
 
     await hub.close();
     await thimble.page.reload();
+    // The model of the last visit loads by itself.
+    await thimble.untilReady();
+    await answers(thimble);
+    await thimble.newChat();
+    await thimble.page.getByRole('button', { name: 'Choose another model' }).click();
     const offer = thimble.page.locator('.offer', { hasText: NAME });
     assert.match(await offer.innerText(), /kB · stored on this device/);
     await offer.getByTestId('load').click();
