@@ -221,7 +221,12 @@ impl Loader<'_> {
                 continue;
             };
             let mut go_on = || self.tell(n_bytes, n_bytes, Stage::Race);
-            match pace(session, &mut go_on).await {
+            // Only now is it certain that its kernels could be compiled.
+            let found = match session.backend().settle().await {
+                Ok(()) => pace(session, &mut go_on).await,
+                Err(e) => Err(e),
+            };
+            match found {
                 Ok(found) => *rate = found,
                 Err(Error::Stopped) => return Err(Error::Stopped),
                 Err(e) => entrant.session = Err(e),
