@@ -254,5 +254,6 @@ impl Loader<'_> {
     }
 }
 
-#[cfg(test)]
+// They open a file, and wait.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
