@@ -254,6 +254,5 @@ impl Loader<'_> {
     }
 }
 
-// They open a file, and wait.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
 mod tests;

@@ -82,11 +82,9 @@ fn a_race_survives_storing() {
 }
 
 fn checkpoint() -> Checkpoint {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../models/tiny-llama-gguf/tiny-q4_0.gguf"
-    );
-    block_on(Checkpoint::open(vec![Source::open(file).unwrap()])).unwrap()
+    let bytes = include_bytes!("../../../models/tiny-llama-gguf/tiny-q4_0.gguf");
+    let source = Source::memory("tiny-q4_0.gguf", &bytes[..]);
+    block_on(Checkpoint::open(vec![source])).unwrap()
 }
 
 /// A loader for an automatic choice, and the GPU that it may take.
