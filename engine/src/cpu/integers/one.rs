@@ -14,6 +14,17 @@ fn beside(pass: usize, n: usize) -> [usize; 2] {
     [pass, (n.div_ceil(2) + pass).min(n - 1)]
 }
 
+/// A row's groups of `BYTES`, `N` at a time and what is left, and their scales.
+#[inline(always)]
+#[expect(clippy::type_complexity, reason = "three slices of one row")]
+fn parts<const BYTES: usize, const N: usize>(
+    w: &Packed,
+    row: usize,
+) -> (&[[[u8; BYTES]; N]], &[[u8; BYTES]], &[Halves]) {
+    let (quants, rest) = w.row(row).quants.as_chunks().0.as_chunks();
+    (quants, rest, w.scales(row, quants.len() + 1))
+}
+
 /// Groups whose `d` and `m` are widened at once.
 const PAIRS: usize = HALVES / 2;
 
@@ -25,10 +36,8 @@ pub fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [
     let n = w.cols / GROUP / PAIRS;
     for pass in 0..y.len().div_ceil(2) {
         let [a, b] = beside(pass, y.len());
-        let (row_a, row_b) = (rows.start + a, rows.start + b);
-        let (quants_a, rest_a) = w.row(row_a).quants.as_chunks().0.as_chunks();
-        let (quants_b, rest_b) = w.row(row_b).quants.as_chunks().0.as_chunks();
-        let (scales_a, scales_b) = (w.scales(row_a, n + 1), w.scales(row_b, n + 1));
+        let (quants_a, rest_a, scales_a) = parts(w, rows.start + a);
+        let (quants_b, rest_b, scales_b) = parts(w, rows.start + b);
         let (mut sum_a, mut sum_b) = (PairSum::<S>::zero(), PairSum::<S>::zero());
         let quants = quants_a.iter().zip(quants_b);
         let scales = scales_a.iter().zip(scales_b);
@@ -113,10 +122,8 @@ pub fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut 
     let n = w.cols / GROUP / HALVES;
     for pass in 0..y.len().div_ceil(2) {
         let [a, b] = beside(pass, y.len());
-        let (row_a, row_b) = (rows.start + a, rows.start + b);
-        let (quants_a, rest_a) = w.row(row_a).quants.as_chunks().0.as_chunks();
-        let (quants_b, rest_b) = w.row(row_b).quants.as_chunks().0.as_chunks();
-        let (scales_a, scales_b) = (w.scales(row_a, n + 1), w.scales(row_b, n + 1));
+        let (quants_a, rest_a, scales_a) = parts(w, rows.start + a);
+        let (quants_b, rest_b, scales_b) = parts(w, rows.start + b);
         let (mut total_a, mut total_b) = (S::zero(), S::zero());
         let quants = quants_a.iter().zip(quants_b);
         let scales = scales_a.iter().zip(scales_b);
