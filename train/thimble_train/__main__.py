@@ -1,0 +1,65 @@
+"""python -m thimble_train COMMAND ... (see README.md)"""
+
+import argparse
+from pathlib import Path
+
+from thimble_train.config import SIZES
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="thimble_train")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name, what, *arguments):
+        sub = commands.add_parser(name, help=what, description=what)
+        for argument in arguments:
+            sub.add_argument(argument, choices=SIZES if argument == "SIZE" else None)
+        return sub
+
+    command("prepare", "cleaned texts of DATA into WORK", "DATA", "WORK")
+    teach = command("teach", "conversations that a teacher writes, into WORK", "TEACHER", "DATA", "WORK")
+    teach.add_argument("--tokens", type=int, default=1_000_000)
+    command("encode", "a tokenizer, and the texts of WORK as its tokens", "SIZE", "WORK")
+    for stage in ("pretrain", "finetune"):
+        sub = command(stage, "one stage of training, from its checkpoint in WORK if there is one", "SIZE", "WORK")
+        sub.add_argument("--minutes", type=float, default=float("inf"))
+    command("export", "the packed model of WORK into FOLDER", "WORK", "FOLDER")
+    command("evaluate", "figures of FOLDER's model, and the logits that the engine is tested by", "WORK", "FOLDER", "GOLDEN")
+    command("curves", "the picture of WORK/curves.csv", "WORK", "PICTURE")
+    everything = command("all", "everything above in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
+    everything.add_argument("--tokens", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    if arguments.command == "all":
+        for step in ("prepare", "teach", "encode", "pretrain", "finetune", "export"):
+            run(step, arguments)
+    else:
+        run(arguments.command, arguments)
+
+
+def run(command, a):
+    """One command; modules are imported where they are needed, because the teacher's are heavy."""
+    if command == "prepare":
+        from thimble_train.prepare import prepare
+        prepare(a.DATA, a.WORK)
+    elif command == "teach":
+        from thimble_train.teacher import teach
+        teach(a.TEACHER, a.DATA, Path(a.WORK) / "teacher.jsonl", a.tokens)
+    elif command == "encode":
+        from thimble_train.batches import encode
+        encode(SIZES[a.SIZE], Path(a.WORK))
+    elif command in ("pretrain", "finetune"):
+        from thimble_train.train import run as train
+        train(command, SIZES[a.SIZE], a.WORK, getattr(a, "minutes", float("inf")))
+    elif command == "export":
+        from thimble_train.export import export
+        export(Path(a.WORK) / "finetune.pt", Path(a.WORK) / "tokenizer.json", a.FOLDER)
+    elif command == "evaluate":
+        from thimble_train.evaluate import evaluate
+        evaluate(a.WORK, a.FOLDER, a.GOLDEN)
+    elif command == "curves":
+        from thimble_train.evaluate import draw_curves
+        draw_curves(Path(a.WORK) / "curves.csv", a.PICTURE)
+
+
+if __name__ == "__main__":
+    main()

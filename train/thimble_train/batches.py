@@ -1,0 +1,116 @@
+"""Texts as token ids, kept as 16-bit numbers, and the rows that a step reads."""
+
+import gzip
+import json
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from thimble_train import tokenizer as tok
+
+# How often a token of each source is read in one pass over the mixture; a source that is not named, once.
+PRETRAIN = {
+    "classic-books": 0.5, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.5, "wordset": 0.7,
+    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "teacher": 3, "manners": 2, "lessons": 1,
+}
+FINETUNE = {
+    "teacher": 4, "manners": 4, "lessons": 1, "dolly-15k": 1.5, "self-dialogue": 0.15, "topical-chat": 0.15,
+    "opentriviaqa": 0.2, "small-talk-friendly": 4,
+}
+
+
+def rows_of(work, name):
+    """The JSON objects of the file of lines `name` in the folder `work`, gzipped or not; none if it is not there."""
+    for path, opened in ((work / f"{name}.jsonl.gz", gzip.open), (work / f"{name}.jsonl", open)):
+        if path.exists():
+            with opened(path, "rt") as file:
+                return [json.loads(line) for line in file]
+    return []
+
+
+def text_of(row):
+    """What is read of a row: prose after <bos>, a conversation in the chat template."""
+    return tok.chat_text(row["turns"]) if "turns" in row else f"<bos>{row['text']}<eos>"
+
+
+class Documents:
+    """Token ids of many documents: `ids` [tokens], document i being ids[bounds[i]:bounds[i + 1]], its source sources[i]."""
+
+    def __init__(self, ids, bounds, sources, names):
+        self.ids, self.bounds, self.sources, self.names = ids, bounds, sources, names
+
+    @classmethod
+    def encode(cls, tokenizer, rows):
+        encoded = tokenizer.encode_batch([text_of(row) for row in rows], add_special_tokens=False)
+        lengths = [len(one.ids) for one in encoded]
+        names = sorted({row["source"] for row in rows})
+        return cls(
+            np.fromiter((i for one in encoded for i in one.ids), np.uint16, sum(lengths)),
+            np.concatenate(([0], np.cumsum(lengths))),
+            np.array([names.index(row["source"]) for row in rows], np.uint16),
+            names,
+        )
+
+    def save(self, path):
+        np.savez_compressed(path, ids=self.ids, bounds=self.bounds, sources=self.sources, names=np.array(self.names))
+
+    @classmethod
+    def load(cls, path):
+        with np.load(path) as file:
+            return cls(file["ids"], file["bounds"], file["sources"], file["names"].tolist())
+
+    def tokens_by_source(self):
+        lengths = np.diff(self.bounds)
+        return {name: int(lengths[self.sources == i].sum()) for i, name in enumerate(self.names)}
+
+    def shuffled(self, rng, repeats):
+        """Numbers of documents in random order, each as often as `repeats` says of its source (a part: by chance)."""
+        often = np.array([repeats.get(name, 1) for name in self.names])[self.sources]
+        times = np.floor(often + rng.random(len(often))).astype(int)
+        return rng.permutation(np.repeat(np.arange(len(often)), times))
+
+    def rows(self, seed, repeats, rows, length, answers_only):
+        """Endless (ids [rows, length + 1], weight [rows, length]), documents one after another, none cut at its front.
+
+        The weight is 1 where a token is to be predicted: everywhere, or where the assistant speaks.
+        """
+        rng = np.random.default_rng(seed)
+        while True:
+            stream, size = [], 0
+            for number in self.shuffled(rng, repeats):
+                stream.append(self.ids[self.bounds[number]:self.bounds[number + 1]])
+                size += len(stream[-1])
+                # The token after the last one of a batch is only predicted; the next batch begins with it.
+                if size > rows * length:
+                    ids = np.concatenate(stream).astype(np.int64)
+                    stream, size = [ids[rows * length:]], size - rows * length
+                    yield self.batch(ids[:rows * length + 1], rows, length, answers_only)
+
+    @staticmethod
+    def batch(ids, rows, length, answers_only):
+        spoken = np.array(tok.answers(ids.tolist())[1:] if answers_only else [True] * (rows * length))
+        starts = np.arange(rows)[:, None] * length
+        return (
+            torch.from_numpy(ids[starts + np.arange(length + 1)]),
+            torch.from_numpy(spoken.reshape(rows, length).astype(np.float32)),
+        )
+
+
+def encode(config, work):
+    """Trains the tokenizer on the texts of the folder `work` and writes tokenizer.json, train.npz and held-out.npz.
+
+    The teacher's conversations have no held-out part of their own: what they are judged by is other people's.
+    """
+    rows = [row for name in ("prose", "conversations", "teacher") for row in rows_of(work, name)]
+    path = work / "tokenizer.json"
+    if path.exists():
+        tokenizer = Tokenizer.from_file(str(path))
+    else:
+        tokenizer = tok.train((text for row in rows for text in row.get("turns") or [row["text"]]), config.vocab_size)
+        tokenizer.save(str(path), pretty=False)
+    held_out = [row for name in ("prose-held-out", "conversations-held-out") for row in rows_of(work, name)]
+    for name, part in (("train", rows), ("held-out", held_out)):
+        documents = Documents.encode(tokenizer, part)
+        documents.save(work / f"{name}.npz")
+        print(name, documents.tokens_by_source())

@@ -1,0 +1,114 @@
+"""What the packed model is worth: losses, bits per byte, how busy its experts are, and logits for the engine's tests."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from thimble_train import tokenizer as tok
+from thimble_train.batches import Documents, rows_of, text_of
+from thimble_train.export import read_back
+from thimble_train.train import held_out_losses, load_model
+
+PROMPTS = [
+    "Hello!", "Who are you?", "What is a river?", "Tell me a short story about a dog.", "I feel sad today.",
+    "What is the capital of France?", "Why is the sky blue?", "Give me three tips for sleeping well.",
+    "What does the word \"brave\" mean?", "How do I plant a seed?",
+]
+
+
+def evaluate(work, folder, golden):
+    """Prints the figures of the model that `export` wrote to `folder`, and writes the file `golden`."""
+    work = Path(work)
+    trained = load_model(work / "finetune.pt")
+    config = trained.config
+    stored = read_back(Path(folder) / "model.safetensors", config)
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    held_out = Documents.load(work / "held-out.npz")
+    in_training = held_out_losses(config, trained, held_out, True, "cpu")
+    in_file = held_out_losses(config, stored, held_out, False, "cpu")
+    total, active = config.counts()
+    figures = {
+        "parameters": total, "active parameters": active,
+        "bytes": (Path(folder) / "model.safetensors").stat().st_size,
+        "nats per token, trainer": in_training, "nats per token, file": in_file,
+        "perplexity, file": {kind: float(np.exp(loss)) for kind, loss in in_file.items()},
+        "bits per byte": {
+            kind: loss / np.log(2) * tokens_per_byte(tokenizer, work, kind) for kind, loss in in_file.items()
+        },
+    }
+    print(json.dumps(figures, indent=2))
+    print(load_table(expert_shares(stored, held_out)))
+    write_golden(stored, tokenizer, golden)
+
+
+def tokens_per_byte(tokenizer, work, kind):
+    """Of held-out prose, or of held-out conversations in the chat template."""
+    rows = rows_of(work, {"prose": "prose-held-out", "chat": "conversations-held-out"}[kind])[:500]
+    texts = [text_of(row) for row in rows]
+    n_tokens = sum(len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
+    return n_tokens / sum(len("".join(row.get("turns") or [row["text"]]).encode()) for row in rows)
+
+
+@torch.no_grad()
+def expert_shares(model, documents, batches=8):
+    """Each expert's share of held-out tokens' choices, [layers, experts]."""
+    config = model.config
+    rows = documents.rows(7, {}, config.rows, config.length, False)
+    return torch.stack([model(next(rows)[0], quantised=False)[1] for _ in range(batches)]).mean(0)
+
+
+def load_table(shares):
+    """The card's table: percent by layer and expert, and their coefficient of variation."""
+    lines = ["| Layer | " + " | ".join(f"E{e}" for e in range(shares.shape[1])) + " | CV |"]
+    lines.append("| --- " * (shares.shape[1] + 2) + "|")
+    for number, row in enumerate(shares):
+        cv = (row.std(correction=0) / row.mean()).item()
+        lines.append(f"| {number} | " + " | ".join(f"{100 * share:.0f}%" for share in row) + f" | {cv:.2f} |")
+    return "\n".join(lines)
+
+
+@torch.no_grad()
+def write_golden(model, tokenizer, path):
+    """The last logits [1, vocab] of each prompt in the chat template: ids_i, logits_i."""
+    arrays = {}
+    for i, prompt in enumerate(PROMPTS):
+        ids = tokenizer.encode(tok.chat_text([prompt]), add_special_tokens=False).ids
+        arrays[f"ids_{i}"] = np.array(ids, np.int32)
+        arrays[f"logits_{i}"] = model.logits(torch.tensor([ids]), quantised=False)[0, -1:].numpy()
+    save_file(arrays, path)
+
+
+def draw_curves(table, picture):
+    """The curves of curves.csv as an SVG or PNG file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with open(table) as file:
+        rows = list(csv.DictReader(file))
+    before = 0
+    xs, ys = [], {"prose": [], "chat": []}
+    for i, row in enumerate(rows):
+        if i and row["stage"] != rows[i - 1]["stage"]:
+            before += int(rows[i - 1]["tokens"])
+        xs.append((before + int(row["tokens"])) / 1e6)
+        for kind, values in ys.items():
+            values.append(float(row[kind]))
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for kind, values in ys.items():
+        axes.plot(xs, values, label=f"held-out {kind}")
+    for x, row, last in zip(xs[1:], rows[1:], rows):
+        if row["quantised"] != last["quantised"]:
+            axes.axvline(x, color="grey", linestyle=":", label="weights rounded from here")
+        if row["stage"] != last["stage"]:
+            axes.axvline(x, color="grey", linestyle="--", label="finetuning from here")
+    axes.set_xlabel("million tokens read")
+    axes.set_ylabel("nats per token")
+    axes.legend()
+    figure.savefig(picture, bbox_inches="tight", dpi=120)

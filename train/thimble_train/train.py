@@ -1,0 +1,180 @@
+"""The two stages of training: reading everything at a steady rate, then conversations at a falling one.
+
+A stage may be stopped at any time (SIGTERM, a full time limit) and goes on from its checkpoint.
+"""
+
+import csv
+import dataclasses
+import math
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+from thimble_train.batches import FINETUNE, PRETRAIN, Documents
+from thimble_train.config import Config
+from thimble_train.loss import text_loss
+from thimble_train.model import Model
+
+# Batches that the held-out loss is the mean of.
+HELD_OUT_BATCHES = 3
+CHECKPOINT_SECONDS = 480
+
+
+class Optimizers:
+    """Muon for the matrices of layers, AdamW for the rest (Muon: kellerjordan.github.io/posts/muon; its steps scaled
+    to AdamW's as in arXiv 2502.16982, so that both have one learning rate)."""
+
+    def __init__(self, model, config):
+        def is_inner(name, p):
+            return p.dim() == 2 and "router" not in name and not name.startswith("embed")
+
+        inner = [p for name, p in model.named_parameters() if is_inner(name, p)]
+        rest = [p for name, p in model.named_parameters() if not is_inner(name, p)]
+        self.all = (
+            torch.optim.Muon(
+                inner, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw",
+            ),
+            torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        )
+
+    def step(self, rate):
+        for optimizer in self.all:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def state(self):
+        return [optimizer.state_dict() for optimizer in self.all]
+
+    def restore(self, states):
+        for optimizer, state in zip(self.all, states):
+            optimizer.load_state_dict(state)
+
+
+def is_rounded(stage, state, config):
+    """Whether the forward pass goes through rounded weights: from a point of pretraining on."""
+    return stage == "finetune" or state["tokens"] >= config.float_share * config.pretrain_tokens
+
+
+def rate_at(stage, tokens, step, config):
+    """Warmed up and steady while pretraining, straight down to nothing in finetuning (WSD, arXiv 2404.06395)."""
+    if stage == "pretrain":
+        return config.learning_rate * min(1, (step + 1) / config.warm_up_steps)
+    return config.learning_rate * max(0.0, 1 - tokens / config.finetune_tokens)
+
+
+def run(stage, config, work, minutes=math.inf, device=None):
+    """Trains `stage` ("pretrain" or "finetune") in the folder `work` until its tokens are read or the minutes are over."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    work = Path(work)
+    torch.manual_seed(1)
+    model = Model(config).to(device)
+    optimizers = Optimizers(model, config)
+    state = begin(stage, model, optimizers, work)
+    repeats, goal = (PRETRAIN, config.pretrain_tokens) if stage == "pretrain" else (FINETUNE, config.finetune_tokens)
+    data = {name: Documents.load(work / f"{name}.npz") for name in ("train", "held-out")}
+    batches = data["train"].rows(state["seed"], repeats, config.rows, config.length, stage == "finetune")
+    stopped, start, saved = stop_signal(), time.time(), time.time()
+    last, since = None, state["tokens"]
+    while state["tokens"] < goal and not stopped and time.time() - start < 60 * minutes:
+        quantised = is_rounded(stage, state, config)
+        ids, weight = (part.to(device) for part in next(batches))
+        text, balance, shares = text_loss(model, ids, weight, quantised)
+        (text + config.balance * balance).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizers.step(rate_at(stage, state["tokens"], state["step"], config))
+        state["step"] += 1
+        state["tokens"] += ids[:, 1:].numel()
+        last = text.item() if last is None else 0.98 * last + 0.02 * text.item()
+        if state["step"] % 10 == 0:
+            speed = (state["tokens"] - since) / (time.time() - start)
+            print(f"{stage} step {state['step']}: {state['tokens']} tokens, {last:.3f} nats, {speed:.0f} tokens/s, "
+                  f"experts' shares {shares.min():.2f} to {shares.max():.2f}", flush=True)
+        if time.time() - saved > CHECKPOINT_SECONDS:
+            report(stage, config, model, data["held-out"], state, last, work, device)
+            save(stage, config, model, optimizers, state, work)
+            saved = time.time()
+    report(stage, config, model, data["held-out"], state, last, work, device)
+    # Another run reads other batches.
+    state["seed"] += 1
+    save(stage, config, model, optimizers, state, work)
+    return state["tokens"] >= goal
+
+
+def begin(stage, model, optimizers, work):
+    """Restores the stage's checkpoint, or that of the stage before it, and returns where the stage stands."""
+    fresh = {"step": 0, "tokens": 0, "seed": 1}
+    own, before = work / f"{stage}.pt", work / "pretrain.pt"
+    path = own if own.exists() else before
+    if not path.exists():
+        if stage == "finetune":
+            raise SystemExit(f"{before} is not there: run pretrain first")
+        return fresh
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(checkpoint["model"])
+    optimizers.restore(checkpoint["optimizers"])
+    return checkpoint["state"] if path == own else fresh
+
+
+def save(stage, config, model, optimizers, state, work):
+    path = work / f"{stage}.pt"
+    new = path.with_suffix(".new")
+    torch.save({
+        "config": dataclasses.asdict(config), "model": model.state_dict(), "optimizers": optimizers.state(),
+        "state": state,
+    }, new)
+    # A run that is stopped in the middle of writing leaves the old one.
+    new.replace(path)
+
+
+def load_model(path):
+    """The model of a checkpoint, in evaluation's mode."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    model = Model(Config(**checkpoint["config"]))
+    model.load_state_dict(checkpoint["model"])
+    return model.eval()
+
+
+@torch.no_grad()
+def held_out_losses(config, model, documents, quantised, device):
+    """Mean nats per token of held-out prose, and of the assistant's tokens of held-out conversations."""
+    chats = [name for name in documents.names if name in FINETUNE]
+    losses = {}
+    for kind, answers_only in (("prose", False), ("chat", True)):
+        repeats = {name: int((name in chats) == answers_only) for name in documents.names}
+        batches = documents.rows(7, repeats, config.rows, config.length, answers_only)
+        total, n = 0.0, 0.0
+        for _ in range(HELD_OUT_BATCHES):
+            ids, weight = (part.to(device) for part in next(batches))
+            mean, _, _ = text_loss(model, ids, weight, quantised)
+            total, n = total + mean.item() * weight.sum().item(), n + weight.sum().item()
+        losses[kind] = total / n
+    return losses
+
+
+def report(stage, config, model, documents, state, training, work, device):
+    """Adds a line to curves.csv: held-out losses in nats per token; `training` None: no step was made."""
+    if training is None:
+        return
+    quantised = is_rounded(stage, state, config)
+    losses = held_out_losses(config, model, documents, quantised, device)
+    path = work / "curves.csv"
+    is_new = not path.exists()
+    with open(path, "a", newline="") as file:
+        lines = csv.writer(file)
+        if is_new:
+            lines.writerow(["stage", "step", "tokens", "quantised", "training", "prose", "chat"])
+        lines.writerow([stage, state["step"], state["tokens"], int(quantised)]
+                       + [f"{loss:.4f}" for loss in (training, losses["prose"], losses["chat"])])
+    print(f"{stage}: held out {losses['prose']:.3f} prose, {losses['chat']:.3f} chat", flush=True)
+
+
+def stop_signal():
+    """A list that SIGTERM or SIGINT puts something into."""
+    heard = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: heard.append(True))
+    return heard
