@@ -80,6 +80,24 @@ pub fn node(output: &str) -> Option<Counts> {
     })
 }
 
+/// pytest: `1 failed, 8 passed, 1 error in 3.21s`, between signs of equality or not.
+pub fn pytest(output: &str) -> Option<Counts> {
+    let output = plain(output);
+    let line = output.lines().rfind(|l| l.contains(" in "))?;
+    let (list, _) = line.trim_matches(['=', ' ']).split_once(" in ")?;
+    let mut counts = Counts::default();
+    for item in list.split(", ") {
+        let (n, what) = item.split_once(' ')?;
+        let n: usize = n.parse().ok()?;
+        match what {
+            "passed" => counts.passed += n,
+            "failed" | "error" | "errors" => counts.failed += n,
+            _ => {}
+        }
+    }
+    Some(counts)
+}
+
 /// The text without terminal colours (`ESC [ … letter`).
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -152,6 +170,14 @@ mod tests {
             counts(1, 0)
         );
         assert_eq!(node("Cannot find module 'playwright-core'"), None);
+    }
+
+    #[test]
+    fn pytest_summary() {
+        assert_eq!(pytest("....\n9 passed in 3.21s\n"), counts(9, 0));
+        let mixed = "FAILED a in b\n=== 1 failed, 8 passed, 2 warnings, 1 error in 61.00s (0:01:01) ===\n";
+        assert_eq!(pytest(mixed), counts(8, 2));
+        assert_eq!(pytest("No module named pytest"), None);
     }
 
     #[test]

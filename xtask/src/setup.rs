@@ -275,23 +275,38 @@ fn npm_ci(folder: &str, what: &str) -> Result<Option<PathBuf>> {
     Ok(bin)
 }
 
-/// A Python that has `package`, `NAME==VERSION`, which is imported as `module`: in a virtual environment of its own.
-pub fn venv(folder: &str, module: &str, package: &str) -> Result<PathBuf> {
-    let python = absolute(folder)?.join("bin/python");
-    let version = package.rsplit("==").next().unwrap_or_default();
-    let ask = format!("import {module}; print({module}.__version__)");
-    if sh::output(&mut cmd(&python, &["-c", &ask])).is_some_and(|found| found == version) {
-        return Ok(python);
+/// A Python in a virtual environment of its own, after `pip install ARGUMENTS`, which is done again when `lock` changes.
+fn venv(folder: &str, what: &str, arguments: &[&str], lock: &str) -> Result<PathBuf> {
+    let folder = absolute(folder)?;
+    let python = folder.join("bin/python");
+    let stamp = folder.join("thimble-lock");
+    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
+        step(what, || {
+            // Debian's Python brings the module, and its tools apart.
+            if sh::output(&mut cmd("python3", &["-c", "import ensurepip"])).is_none() {
+                debian::apt(&["python3-venv"], "Python 3 with venv")?;
+            }
+            sh::run(cmd("python3", &["-m", "venv"]).arg(&folder))?;
+            let pip = ["-m", "pip", "install", "--disable-pip-version-check"];
+            sh::run(cmd(&python, &pip).args(arguments))?;
+            sh::write(stamp, lock)
+        })?;
     }
-    step(&format!("{package}, which may be compiled"), || {
-        // Debian's Python brings the module, and its tools apart.
-        if sh::output(&mut cmd("python3", &["-c", "import ensurepip"])).is_none() {
-            debian::apt(&["python3-venv"], "Python 3 with venv")?;
-        }
-        sh::run(&mut cmd("python3", &["-m", "venv", folder]))?;
-        sh::run(&mut cmd(&python, &["-m", "pip", "install", package]))
-    })?;
     Ok(python)
+}
+
+/// A Python with llama.cpp, an engine to compare with.
+pub fn llama_cpp(version: &str) -> Result<PathBuf> {
+    let package = format!("llama-cpp-python=={version}");
+    let what = format!("{package}, which may be compiled");
+    venv("target/llama-cpp", &what, &[&package], &package)
+}
+
+/// A Python with what train/ needs, PyTorch above all.
+pub fn trainer() -> Result<PathBuf> {
+    let lock = sh::read("train/pyproject.toml")?;
+    let arguments = ["--editable", "train[test]"];
+    venv("target/train", "PyTorch and pytest", &arguments, &lock)
 }
 
 /// The folder of our own Node.js, if the system has none that is new enough, and npm.

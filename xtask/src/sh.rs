@@ -23,6 +23,13 @@ pub fn cmd(program: impl AsRef<Path>, args: &[&str]) -> Command {
     command
 }
 
+/// Where cargo puts the program `name` of a build without `--release`.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let path = Path::new(&target).join("debug").join(name);
+    std::path::absolute(path).map_err(|e| format!("the working directory: {e}"))
+}
+
 /// Announces `what`, does it, and says how long it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("\n== {what}");

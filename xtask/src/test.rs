@@ -23,7 +23,7 @@ const fn part(name: &'static str, what: &'static str, run: fn(&Shared) -> Result
 }
 
 /// Everything, in the order of `cargo xtask test`: what fails soon comes first.
-pub const PARTS: [Part; 8] = [
+pub const PARTS: [Part; 9] = [
     part("fmt", "every file is formatted", fmt),
     part(
         "clippy",
@@ -31,6 +31,11 @@ pub const PARTS: [Part; 8] = [
         clippy,
     ),
     part("nextest", "native tests, with Vulkan", nextest),
+    part(
+        "train",
+        "the trainer, and the engine on what it trained",
+        train,
+    ),
     part("doc", "examples in the documentation", doc),
     part("browser", "the engine's tests in Chromium", browser),
     part("dist", "the page builds", |shared| {
@@ -189,6 +194,18 @@ fn nextest(_: &Shared) -> Result<Counts> {
     command.args(["--no-fail-fast", "--no-tests=pass"]);
     setup::own_tools(&mut command)?;
     counted(with_runtime_dir(&mut command), count::nextest)
+}
+
+fn train(_: &Shared) -> Result<Counts> {
+    setup::vulkan()?;
+    let python = setup::trainer()?;
+    sh::run(&mut cmd(
+        "cargo",
+        &["build", "--locked", "--package", "engine", "--bin", "thimble"],
+    ))?;
+    let mut pytest = cmd(python, &["-m", "pytest", "train/tests"]);
+    pytest.env("THIMBLE", sh::built("thimble")?);
+    counted(with_runtime_dir(&mut pytest), count::pytest)
 }
 
 fn doc(_: &Shared) -> Result<Counts> {

@@ -6,6 +6,8 @@ mod bench;
 mod download;
 #[path = "thimble/inspect.rs"]
 mod inspect;
+#[path = "thimble/logits.rs"]
+mod logits;
 #[path = "thimble/pack.rs"]
 mod pack;
 #[path = "thimble/talk.rs"]
@@ -42,6 +44,14 @@ enum Command {
         model: Model,
         /// A text file.
         text: PathBuf,
+    },
+    /// Print the logits after some tokens as JSON, to compare them with another program's.
+    Logits {
+        #[command(flatten)]
+        model: Model,
+        /// Token ids, with commas between.
+        #[arg(value_delimiter = ',', required = true)]
+        ids: Vec<u32>,
     },
     /// Measure how fast a model runs here: prompts, answers, single ops, and memory for comparison.
     Bench {
@@ -280,6 +290,9 @@ fn main() -> ExitCode {
         }
         Command::Score { model, text } => {
             pollster::block_on(talk::score(&model.model, &model.options(), &text))
+        }
+        Command::Logits { model, ids } => {
+            pollster::block_on(logits::logits(&model.model, &model.options(), &ids))
         }
         Command::Bench {
             model,

@@ -159,11 +159,7 @@ fn wllama(rounds: usize) -> Result<Vec<Pair>> {
 
 fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
     thimble_built()?;
-    let python = setup::venv(
-        "target/llama-cpp",
-        "llama_cpp",
-        &format!("llama-cpp-python=={LLAMA_CPP}"),
-    )?;
+    let python = setup::llama_cpp(LLAMA_CPP)?;
     let model = model::Model::default_one()?.cached();
     let prompt = sh::read(PROMPT)?;
     let n = NEW_TOKENS.to_string();
