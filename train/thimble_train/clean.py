@@ -12,7 +12,8 @@ CHARACTERS = str.maketrans({
     "\u2026": "...", "\u2022": "-", "\u00d7": "x", "\ufb01": "fi", "\ufb02": "fl", "\u0153": "oe", "\u00e6": "ae",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "\t": " ",
 })
-ACCENTS = str.maketrans("àâäáãåçèéêëìíîïñòóôöõùúûüýÀÂÄÁÃÅÇÈÉÊËÌÍÎÏÑÒÓÔÖÕÙÚÛÜ", "aaaaaaceeeeiiiinooooouuuuyAAAAAACEEEEIIIINOOOOOUUUU")
+ACCENTS = str.maketrans("àâäáãåçèéêëìíîïñòóôöõùúûüýÀÂÄÁÃÅÇÈÉÊËÌÍÎÏÑÒÓÔÖÕÙÚÛÜ",
+                        "aaaaaaceeeeiiiinooooouuuuyAAAAAACEEEEIIIINOOOOOUUUU")
 
 MARKUP = [
     (re.compile(r"<[a-zA-Z/][^<>\n]{0,80}>"), ""),  # tags
@@ -23,12 +24,12 @@ MARKUP = [
 ]
 SPACES = [
     (re.compile(r"[ \f\v]+"), " "),
+    (re.compile(r"([!?])\1+"), r"\1"),
     (re.compile(r" ?\n ?"), "\n"),
     (re.compile(r"\n{3,}"), "\n\n"),
     (re.compile(r"(?<=\w) +(?=[,;:?!](?:\s|$))|(?<=\w) +(?=\.(?:\s|$))"), ""),  # a blank before punctuation
-    (re.compile(r"(?<=[a-z]) ?--+ ?(?=[a-zA-Z])"), " - "),
+    (re.compile(r"(?<=[^\s-]) ?--+ ?(?=[^\s-])"), " - "),
     (re.compile(r"(\. ){2,}\.|\.{4,}"), "..."),
-    (re.compile(r"([!?])\1+"), r"\1"),
 ]
 
 
@@ -42,7 +43,8 @@ def normalise(text):
 
 
 NOT_PROSE = re.compile(
-    r"https?:|www\.|\.(?:com|org|net|edu)\b|@\w|[{}|<>\\^~=]|\$\d|\bISBN\b|[\[\]]|\(\)|[_*#]{2}|;\s*;|\S{25,}|[a-z]{19,}"
+    r"https?:|www\.|\.(?:com|org|net|edu)\b|@\w|[{}|<>\\^~=]|\$\d|\bISBN\b|[\[\]]|\(\)|[_*#]{2}|;\s*;|\S{25,}|"
+    r"[a-z]{19,}"
 )
 WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 
@@ -54,7 +56,7 @@ def is_plain(text):
     count = len(text)
     letters = sum(c.isascii() and c.isalpha() for c in text)
     blanks = sum(c.isspace() for c in text)
-    if letters + blanks < 0.88 * count or any(ord(c) > 126 for c in text):
+    if letters + blanks < 0.88 * count - 4 or any(ord(c) > 126 for c in text):
         return False
     digits = sum(c.isdigit() for c in text)
     capitals = sum(c.isupper() for c in text)
@@ -65,9 +67,9 @@ def is_plain(text):
     return quotes and brackets
 
 
-def ends_well(text):
-    """Whether `text` starts as a sentence does and ends as one does."""
-    return bool(re.match(r'["\'(]?[A-Z0-9]', text)) and bool(re.search(r'[.!?]["\')]?$', text))
+def is_prose(text):
+    """Whether `text` is plain, starts as a sentence does and ends as one does."""
+    return is_plain(text) and bool(re.match(r'["\'(]?[A-Z0-9]', text)) and bool(re.search(r'[.!?]["\')]?$', text))
 
 
 def words(text):
@@ -77,9 +79,12 @@ def words(text):
 
 # Stems of what a friendly page should not have been taught to say.
 RUDE = re.compile(
-    r"\b(?:f+u+c*k\w*|\w*shit\w*|bitch\w*|bastards?|cunts?|dick(?:s|head)?|cocks?|puss(?:y|ies)|ass(?:es|hole\w*)?|whor\w+|"
-    r"sluts?|nigg\w+|negro\w*|fag(?:s|got\w*)?|retard\w*|rap(?:e|ed|es|ist\w*|ing)|porn\w*|sex\w*|nud(?:e|es|ity)|penis\w*|vagina\w*|"
-    r"boobs?|tits?|horny|orgasm\w*|damn\w*|crap\w*|piss\w*|hell|nazi\w*|hitler|suicid\w*|jews?|jewish|kike\w*|gyps(?:y|ies)|savages?|"
+    r"\b(?:f+u+c*k\w*|\w*shit\w*|bitch\w*|bastards?|cunts?|dick(?:s|head)?|cocks?|puss(?:y|ies)|ass(?:es|hole\w*)?|"
+    r"whor\w+|"
+    r"sluts?|nigg\w+|negro\w*|fag(?:s|got\w*)?|retard\w*|rap(?:e|ed|es|ist\w*|ing)|porn\w*|sex\w*|nud(?:e|es|ity)|"
+    r"penis\w*|vagina\w*|"
+    r"boobs?|tits?|horny|orgasm\w*|damn\w*|crap\w*|piss\w*|hell|nazi\w*|hitler|suicid\w*|jews?|jewish|kike\w*|"
+    r"gyps(?:y|ies)|savages?|"
     r"darky|darkies|coons?|squaws?|chinam[ae]n|japs?|mturk\w*|turkers?|cocaine|heroin|meth|molest\w*)\b", re.I
 )
 
@@ -107,7 +112,8 @@ class Duplicates:
         if not near or len(parts) < 12:
             return False
         runs = {hash_of(" ".join(parts[i:i + 5])) for i in range(len(parts) - 4)}
-        runs = {run for run in runs if run % 4 == 0} or runs  # a quarter of them says as much in a quarter of the memory
+        runs = {run for run in runs
+                if run % 4 == 0} or runs  # a quarter of them says as much in a quarter of the memory
         if len(runs & self.shingles) > self.share * len(runs):
             return True
         self.shingles |= runs

@@ -5,11 +5,14 @@ import random
 import re
 from pathlib import Path
 
-from .clean import Duplicates, ends_well, is_plain, is_rude, normalise, words
+from .clean import Duplicates, is_plain, is_rude, normalise, words
+from .english import capital
 from .sources import common_words, difficulty, rows
 
-DIALOGUES = 12_000  # windows of each corpus of dialogues, the simplest
-TRIVIA = 6_000
+# How many of each there may be, the simplest: chat about films and football is not what the model is for.
+SELF_DIALOGUE = 5_000
+TOPICAL_CHAT = 400
+TRIVIA = 3_000
 
 
 def conversations(data):
@@ -28,6 +31,11 @@ def instructions(data):
         if len(context.split()) > 60 or not 2 <= len(question.split()) <= 40 or not 3 <= len(answer.split()) <= 90:
             continue
         answer = re.sub(r"\n+", "\n", answer)
+        if re.match(r"(?:Classify|Identify|Which of|Which is|Categori|Tell me (?:if|whether|which))|.*: ", question,
+                    re.I):
+            continue
+        if len(re.findall(r"(?<=[a-z,] )[A-Z]", question + " " + answer)) > 0.12 * len((question + answer).split()):
+            continue
         if answer.count("\n") > 3 or re.search(r"^\s*(?:[-*]|\d+[.)])", answer, re.M) or answer.count(",") > 12:
             continue
         answer = capital(answer)
@@ -38,48 +46,58 @@ def instructions(data):
             yield turns
 
 
-def capital(text):
-    """`text` with a capital first letter."""
-    return text[:1].upper() + text[1:]
-
-
 def tidy(turn):
     """A turn that somebody typed in haste, as a sentence."""
     turn = re.sub(r"\s+", " ", normalise(turn))
     turn = re.sub(r"\bi(?=\b(?!\.e))", "I", turn)
     turn = re.sub(r"\b(I|you|he|she|it|that|don|can|isn|doesn|didn|won) (m|re|s|t|ve|ll)\b(?=\s)", r"\1'\2", turn)
-    for wrong, right in (("dont", "don't"), ("im", "I'm"), ("didnt", "didn't"), ("thats", "that's"), ("cant", "can't"), ("ive", "I've"),
-                         ("isnt", "isn't"), ("doesnt", "doesn't"), ("wasnt", "wasn't"), ("alot", "a lot"), ("lol", ""), ("haha", "Ha ha")):
+    for wrong, right in (("dont", "don't"), ("im", "I'm"), ("didnt", "didn't"), ("thats", "that's"), ("cant", "can't"),
+                         ("ive", "I've"),
+                         ("isnt", "isn't"), ("doesnt", "doesn't"), ("wasnt", "wasn't"), ("alot", "a lot"), ("lol", ""),
+                         ("haha", "Ha ha")):
         turn = re.sub(rf"\b{wrong}\b", right, turn, flags=re.I)
     turn = re.sub(r"\s+([,.!?])", r"\1", turn).strip(" ,")
     turn = re.sub(r"([.!?]) ([a-z])", lambda m: f"{m[1]} {m[2].upper()}", turn)
     turn = re.sub(r"([.?!]),|,([.?!])", lambda m: m[1] or m[2], turn)
     turn = capital(turn)
     if turn and turn[-1] not in ".!?\"')":
-        turn += "?" if re.match(r"(?:do|did|have|are|is|was|what|who|how|why|where|when|which|would|could|can|will)\b", turn, re.I) else "."
+        turn += "?" if re.match(r"(?:do|did|have|are|is|was|what|who|how|why|where|when|which|would|could|can|will)\b",
+                                turn, re.I) else "."
     return turn
 
 
-def windows(dialogues, common, seed):
-    """Two to eight turns of each dialogue, from its beginning or from a question on, the simplest `DIALOGUES` of all."""
+# A question with one of these leans on what was said before it.
+LEANS = re.compile(r"\b(?:he|him|his|she|her|it|its|they|them|their|this|that|those|these|then|there|too|also|again|"
+                   r"else|so|other|ones?|"
+                   r"the (?:movie|film|book|song|game|show|series|scene|first|second|last|new)|final|paper|next)\b",
+                   re.I)
+
+
+def windows(dialogues, common, seed, limit):
+    """Two to eight turns of each dialogue, from its beginning or from a question on, the simplest `limit` of all."""
     draw = random.Random(seed)
     found = []
     for turns in dialogues:
         turns = [tidy(turn) for turn in turns]
         at = 0
         while at + 2 <= len(turns):
+            opens = at == 0 or turns[at].endswith("?") and 4 <= len(turns[at].split()) <= 20
             size = min(draw.choice((2, 4, 4, 6, 6, 8)), (len(turns) - at) // 2 * 2)
-            window = turns[at:at + size]
-            opens = at == 0 or window[0].endswith("?") and 5 <= len(window[0].split()) <= 25
-            if opens and all(1 <= len(turn.split()) <= 50 and is_plain(turn) for turn in window) and not is_rude(" ".join(window)):
+            while size and not (opens and all(map(is_fit, turns[at:at + size])) and not LEANS.search(turns[at])):
+                size -= 2
+            if size:
+                window = turns[at:at + size]
                 found.append((difficulty(" ".join(window), common) + names(window), window))
-                at += size
-            else:
-                at += 1
+            at += size or 1
     found.sort(key=lambda pair: pair[0])
-    found = found[:DIALOGUES]
+    found = found[:limit]
     draw.shuffle(found)
     return [window for _, window in found]
+
+
+def is_fit(turn):
+    """Whether a turn is short, plain and clean."""
+    return 1 <= len(turn.split()) <= 50 and is_plain(turn) and not is_rude(turn)
 
 
 def names(window):
@@ -89,26 +107,33 @@ def names(window):
 
 def self_dialogue(data):
     """One person writing both sides of a chat."""
-    return windows((row["turns"] for row in rows(data, "self-dialogue")), common_words(data), 1)
+    return windows((row["turns"] for row in rows(data, "self-dialogue")), common_words(data), 1, SELF_DIALOGUE)
 
 
 def topical_chat(data):
     """Two people chatting about something they read."""
-    return windows((row["turns"] for row in rows(data, "topical-chat")), common_words(data), 2)
+    return windows((row["turns"] for row in rows(data, "topical-chat")), common_words(data), 2, TOPICAL_CHAT)
 
 
-UNFAIR = re.compile(r"\b(?:these|following|below|above|picture|all of|none of|except|odd one|not an?|following|true or false|this)\b", re.I)
-THEMES = {"animals", "geography", "science-technology", "world", "general", "humanities", "for-kids", "hobbies", "literature", "history"}
+UNFAIR = re.compile(r"\b(?:these|following|below|above|picture|all of|none of|except|odd one|not an?|following|true "
+                    r"or false|this)\b", re.I)
+THEMES = {"animals", "geography", "science-technology", "world", "general", "humanities", "for-kids", "hobbies",
+          "literature", "history"}
 
 
 def trivia(data):
     """Simple questions of fact, each answered in a short sentence."""
     common = common_words(data)
+    names = {row["word"] for row in rows(data, "wordset") if row["word"].istitle()}
+    things = {row["word"] for row in rows(data, "wordset") if row["word"].islower()} - {name.lower() for name in names}
     draw = random.Random(3)
     found = []
     for row in rows(data, "opentriviaqa"):
         question, answer = normalise(row["question"]), normalise(row["answer"]).rstrip(".")
-        if row["category"] not in THEMES or not re.fullmatch(r"[A-Z][^?.!\n]{15,110}\?", question) or UNFAIR.search(question):
+        answer = answer.lower() if answer.lower() in things else re.sub(r"^(?:The|On|In|An?|At|To|From|By|For|Of|"
+                                                                        r"With)\b", lambda m: m[0].lower(), answer)
+        if row["category"] not in THEMES or not re.fullmatch(r"[A-Z][^?.!\n]{15,110}\?",
+                                                             question) or UNFAIR.search(question):
             continue
         if not 1 <= len(answer.split()) <= 4 or re.search(r"\b(?:true|false|yes|no|all|none|both)\b", answer, re.I):
             continue
@@ -122,13 +147,15 @@ def trivia(data):
 
 def answer_in_full(question, answer, draw):
     """"The capital of Peru is Lima." from "What is the capital of Peru?" and "Lima"."""
-    match = re.fullmatch(r"(?:What|Who|Where) (is|are|was|were) (the [^,]*)\?", question)
-    if match:
+    match = re.fullmatch(r"(?:What|Who) (is|are|was|were) (the [^,]*)\?", question)
+    if match and len(question.split()) <= 12:
         return f"{capital(match[2])} {match[1]} {answer}."
-    match = re.fullmatch(r"(?:Which|What) [a-z ]*?(is|was|has|lives?|are|can|invented|wrote|discovered|painted) ([^,]*)\?", question)
+    match = re.fullmatch(r"(?:Which|What) [a-z ]*?(is|was|has|lives?|are|can|invented|wrote|discovered|painted) "
+                         r"([^,]*)\?", question)
     if match and draw.random() < 0.7:
         return f"{capital(answer)} {match[1]} {match[2]}."
-    return draw.choice(("The answer is {}.", "I think it is {}.", "It is {}.", "{}.", "That would be {}.")).format(answer)
+    return draw.choice(("The answer is {}.", "I think it is {}.", "It is {}.", "{}.",
+                        "That would be {}.")).format(answer)
 
 
 def small_talk(data):
@@ -136,7 +163,8 @@ def small_talk(data):
     with open(Path(data) / "small-talk-friendly.tsv", encoding="utf-8") as lines:
         for row in csv.DictReader(lines, delimiter="\t"):
             question, answer = normalise(row["Question"]), normalise(row["Answer"])
-            wrong = re.search(r"Bot_|TBD|\*|Cortana|Siri|Dude|resident|Lots and lots", question + answer + row["Metadata"])
+            wrong = re.search(r"Bot_|TBD|\*|Cortana|Siri|Dude|resident|Lots and lots",
+                              question + answer + row["Metadata"])
             if not wrong and not is_rude(question) and is_plain(question):
                 yield [question, capital(answer)]
 

@@ -5,25 +5,31 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from . import lessons, manners
 from .clean import is_held_out
 from .dialogues import conversations
 from .sources import prose
 
+LONGER = 9_000  # conversations about manners with more than one exchange
 
-def prepare(data, work):
+
+def prepare(data, work, longer=LONGER, quotas=lessons.QUOTAS):
     """Writes WORK/{prose,conversations}.jsonl.gz and WORK/{prose,conversations}-held-out.jsonl.gz from the folder DATA.
 
-    One row in a hundred is held out, by the hash of its text. Prints rows and characters by source.
+    One row in a hundred is held out, by the hash of its text. Prints rows and characters by source. `longer` says how
+    many conversations about manners have more than one exchange, `quotas` how many rows there are of each lesson.
     """
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
     write(work, "prose", prose(data))
-    write(work, "conversations", talk(data))
+    write(work, "conversations", talk(data, longer, quotas))
 
 
-def talk(data):
+def talk(data, longer, quotas):
     """Every conversation: found, hand-written, made by rules."""
     yield from conversations(data)
+    yield from manners.conversations(manners.load(), longer)
+    yield from lessons.conversations(data, quotas)
 
 
 def write(work, name, found):
@@ -39,7 +45,8 @@ def write(work, name, found):
             characters[row["source"]] += len(text)
     for source in [*counts, None]:
         label, of = (source, lambda c: c[source]) if source else ("all", lambda c: sum(c.values()))
-        print(f"{name:14} {label:20} {of(counts):8,} rows ({of(held):,} held out) {of(characters):12,} characters", flush=True)
+        print(f"{name:14} {label:20} {of(counts):8,} rows ({of(held):,} held out) {of(characters):12,} characters",
+              flush=True)
 
 
 def open_text(path):

@@ -1,21 +1,17 @@
-"""The found text: prose and conversations out of the folder DATA, in the trainer's common formats.
+"""The found prose: stories, news, textbooks, novels, a dictionary and facts out of the folder DATA."""
 
-A prose row is {"source", "text"}; a row of conversation {"source", "turns"}, the user first, the assistant last.
-"""
-
-import csv
 import functools
 import gzip
 import json
-import random
 import re
 from collections import Counter
 from pathlib import Path
 
-from .clean import Duplicates, ends_well, is_plain, is_rude, normalise, words
+from .clean import Duplicates, is_plain, is_prose, is_rude, normalise, words
+from .english import joined
 
 BOOK_CHARACTERS = 15_000_000  # of 110 MB: the simplest passages, and no more, or the model would speak like 1910
-OPENSTAX_CHARACTERS = 9_000_000
+OPENSTAX_CHARACTERS = 5_000_000
 
 
 def rows(data, name):
@@ -27,16 +23,23 @@ def rows(data, name):
 
 @functools.lru_cache(maxsize=2)
 def common_words(data):
-    """How often each word occurs in the simple modern English of DATA: {word: count}, at least 3."""
+    """How often each word, no name, occurs in the simple modern English of DATA: {word: count}, at least 3."""
     counts = Counter()
+    for text in simple_texts(data):
+        counts.update(re.findall(r"\b[a-z]+(?:'[a-z]+)?\b", text))
+        counts.subtract(name.lower() for name in re.findall(r"(?<=[a-z,] )[A-Z][a-z]+\b", text))
+    return {word: count for word, count in counts.items() if count >= 3}
+
+
+def simple_texts(data):
+    """Stories, news for learners and chats."""
     for row in rows(data, "childrens-stories"):
-        counts.update(words(normalise(row["text"])))
+        yield normalise(row["text"])
     for row in rows(data, "onestopenglish"):
         if "/Adv" not in row["path"]:
-            counts.update(words(normalise(row["text"])))
+            yield normalise(row["text"])
     for row in rows(data, "self-dialogue"):
-        counts.update(words(" ".join(row["turns"])))
-    return {word: count for word, count in counts.items() if count >= 3}
+        yield " ".join(row["turns"])
 
 
 def difficulty(text, common):
@@ -96,11 +99,13 @@ def is_english(text):
 
 def news(data):
     """News for learners: elementary and intermediate first, because near-duplicates of an earlier text are dropped."""
-    found = sorted(rows(data, "onestopenglish"), key=lambda row: ("/Adv" in row["path"], "/Int" in row["path"], row["path"]))
+    found = sorted(rows(data, "onestopenglish"), key=lambda row: ("/Adv" in row["path"], "/Int" in row["path"],
+                                                                  row["path"]))
     for row in found:
         text = re.sub(r"\n+", "\n", normalise(row["text"]))
         text = re.sub(r"^(Elementary|Intermediate|Advanced)\s*", "", text)
-        if len(text) > 300 and is_english(text):
+        # Some copies have lost their quotation marks and apostrophes, or other characters.
+        if len(text) > 300 and text.count("'") > len(text) / 2000 and "\ufffd" not in text and is_english(text):
             yield text
 
 
@@ -110,24 +115,30 @@ def textbooks(data):
     lean = re.compile(
         r"\bas (?:shown|outlined|seen|described) in\b|\(see|\bFigure|\bTable\b|\bEquation|\bExample \d|\bin \.|\bin ,|"
         r"this (?:section|chapter|module|book|textbook)|OpenStax|Learning Objectives|you will (?:be able|learn)|\(\)|"
-        r"^\W*(?:Explain|Describe|List|Discuss|Identify|Calculate|Solve|Find|What|Which|How|Why)\b[^.]*[.?]$|:$| ,|\b[a-z]+ \.", re.I
+        r"^\W*(?:Explain|Describe|List|Discuss|Identify|Calculate|Solve|Find|What|Which|How|Why)\b[^.]*[.?]$|:$| ,|"
+        r"\b[a-z]+ \.|\b(?:in|and|see|from)[.,;]|(?-i:[.] [a-z])|\bCOVID|"
+        r"\bstudents\b|discussed (?:previously|earlier)|(?:previous|earlier|next) chapters?|\([^)]*\d{4}[^)]*\)|"
+        r"\bRecall\b", re.I
     )
     passages = []
     for row in rows(data, "openstax"):
         run = []
         for paragraph in normalise(row["text"]).split("\n\n") + [""]:
-            good = len(paragraph) > 150 and "\n" not in paragraph and is_plain(paragraph) and ends_well(paragraph) and not lean.search(paragraph)
+            good = len(paragraph) > 150 and "\n" not in paragraph and is_prose(paragraph) and not lean.search(paragraph)
             if good:
                 run.append(paragraph)
             if run and (not good or sum(map(len, run)) > 2500):
-                passages.append("\n".join(run))
+                text = "\n".join(run)
+                if len(text) > 300:
+                    passages.append(text)
                 run = []
     yield from simplest(passages, OPENSTAX_CHARACTERS, common)
 
 
 OLD = re.compile(
     r"\b(?:thee|thou|thy|thine|hath|doth|whilst|whence|thither|hither|ere|nay|verily|o'er|'tis|'twas|unto|forsooth|"
-    r"alas|hitherto|countenance|visage|monsieur|madame|mademoiselle|ain't|'em|hev|wuz|sez|yer|dat|dis|massa|injun\w*|wi'|o'|th')\b", re.I
+    r"alas|hitherto|countenance|visage|monsieur|madame|mademoiselle|ain't|'em|hev|wuz|sez|yer|dat|dis|massa|injun\w*|"
+    r"wi'|o'|th')\b", re.I
 )
 
 
@@ -142,7 +153,7 @@ def books(data):
                 good, paragraph = False, ""
             else:
                 paragraph = re.sub(r"\s*\n\s*", " ", normalise(paragraph))
-                good = 0 < len(paragraph) < 1500 and is_plain(paragraph) and ends_well(paragraph) and not OLD.search(paragraph)
+                good = 0 < len(paragraph) < 1500 and is_prose(paragraph) and not OLD.search(paragraph)
             if good:
                 run.append(paragraph)
             if run and (not good or sum(map(len, run)) > 1500):
@@ -167,11 +178,11 @@ def simplest(passages, characters, common):
 
 
 def dictionary(data):
-    """What common words mean, as sentences: the first sense of each part of speech, and its example."""
+    """What common words mean, as sentences, and an example; without words of many senses: the first is often rare."""
     common = common_words(data)
     for row in rows(data, "wordset"):
         word, lines, kinds = row["word"], [], set()
-        if common.get(word, 0) < 5:
+        if common.get(word, 0) < 4 or not is_headword(word, common) or len(row["meanings"]) > 3:
             continue
         for meaning in row["meanings"]:
             if meaning["pos"] in kinds or len(kinds) == 2:
@@ -186,17 +197,27 @@ def dictionary(data):
             yield text
 
 
+def is_headword(word, common):
+    """Whether `word` is one word of its own, and no form of another ("turned" has odd senses as an adjective)."""
+    stem = re.sub(r"(?:e[dr]|ing|s|est)$", "", word)
+    forms = {stem, stem + "e", stem[:-1]} - {word}
+    return len(word) > 2 and word.isalpha() and word.islower() and (stem == word or not any(common.get(form, 0) > 2
+                                                                                            for form in forms))
+
+
 def define(word, meaning):
     """The sentence that says what `word` means, or "" when its definition is long or hard."""
     text = re.sub(r"\s*\([^)]*\)", "", normalise(meaning["def"] or "")).split(";")[0].strip(" .,")
-    if not 2 <= len(text.split()) <= 16 or not is_plain(text) or meaning["pos"] not in ("noun", "verb", "adjective", "adverb"):
+    known = meaning["pos"] in ("noun", "verb", "adjective", "adverb") and not re.search("comparative|superlative", text)
+    if not known or not 2 <= len(text.split()) <= 16 or not is_plain(text):
         return ""
     if meaning["pos"] == "verb":
-        return f"To {word} means to {text}."
+        return f"To {word} means to {text.removeprefix('to ')}."
     return f'The {meaning["pos"]} "{word}" means {text}.'
 
 
-SUBJECT = re.compile(r"(?:i|he|she|we|they|it|you|this|that|there|these|those|let's|don't|my|his|her|their|our) \w+", re.I)
+SUBJECT = re.compile(r"(?:i|he|she|we|they|it|you|this|that|there|these|those|let's|don't|my|his|her|their|our) \w+",
+                     re.I)
 
 
 def sentence(example):
@@ -216,32 +237,30 @@ CONTINENTS = {
 
 
 def countries(data):
-    """What is simple to say of each country: {"name", "continent", "capital", "languages": [], "neighbours": [], ...}."""
+    """What is simple to say of each country: {"name", "continent", "capital", "neighbours": [], ...}."""
     for row in rows(data, "world-factbook"):
         facts = {fact["field"].split(" / ", 1)[-1]: normalise(fact["text"]) for fact in row["facts"]}
-        name = facts.get("Country name / conventional short form", "")
-        if name in ("", "none"):
-            name = facts.get("Country name / conventional long form", "")
-        capital = re.split(r"[;,(]| note", facts.get("Capital / name", ""))[0].strip()
-        continent = CONTINENTS.get(row["path"].split("/")[0])
-        name = re.sub(r"^The ", "the ", name)
-        if not continent or not capital or not re.fullmatch(r"[A-Za-z' -]{3,30}", name) or not re.fullmatch(r"[A-Za-z' .-]{3,25}", capital):
+        name = re.sub(r" \(.*", "", facts.get("Country name / conventional short form", ""))
+        if "Dependency status" in facts or name in ("", "none", "Holy See", "DRC", "Nauru"):
             continue
-        languages = re.split(r",|;| and ", re.sub(r"\([^()]*\)", "", facts.get("Languages / Languages", "")))
-        languages = [re.sub(r"\s*\d.*|\(.*", "", part).strip() for part in languages]
-        languages = [part for part in languages if re.fullmatch(r"[A-Z][a-z]{3,12}", part)][:3]
+        if re.search(r"Islands$|^United|^Netherlands|^Philippines|^Maldives|Republic$|^Comoros", name):
+            name = f"the {name}"
+        name = re.sub(r"^The ", "the ", name).replace("the Dominican", "the Dominican Republic")
+        capital = re.split(r"[;,(]| note| in ", facts.get("Capital / name", ""))[0].strip()
+        continent = CONTINENTS.get(row["path"].split("/")[0])
+        if facts.get("Location", "").startswith("Caribbean"):
+            continent = "the Caribbean"
+        if not continent or not re.fullmatch(r"[A-Za-z' -]{3,30}", name) or not re.fullmatch(r"[A-Za-z' .-]{3,25}",
+                                                                                             capital):
+            continue
         borders = facts.get("Land boundaries / border countries", "")
         borders = [re.sub(r"\s*\(.*?\)|\s*[\d,.]+ km.*", "", part).strip() for part in borders.split(";")]
         yield {
-            "name": name, "continent": continent, "capital": capital, "languages": languages,
+            "name": name, "continent": continent, "capital": capital,
             "neighbours": [part for part in borders if re.fullmatch(r"[A-Z][A-Za-z' -]{2,25}", part)],
-            "climate": facts.get("Climate", ""), "terrain": facts.get("Terrain", ""), "background": facts.get("Background", ""),
+            "climate": facts.get("Climate", ""), "terrain": facts.get("Terrain", ""),
+            "background": facts.get("Background", ""),
         }
-
-
-def joined(items):
-    """A list in English: "a", "a and b", "a, b and c"."""
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
 def factbook(data):
@@ -249,8 +268,6 @@ def factbook(data):
     for country in countries(data):
         name = country["name"][0].upper() + country["name"][1:]
         lines = [f"{name} is in {country['continent']}. The capital of {country['name']} is {country['capital']}."]
-        if country["languages"]:
-            lines.append(f"People there speak {joined(country['languages'])}.")
         if country["neighbours"]:
             lines.append(f"It has borders with {joined(country['neighbours'])}.")
         for label, key in (("The climate", "climate"), ("The land", "terrain")):
@@ -258,5 +275,7 @@ def factbook(data):
             if 2 <= len(text.split()) <= 12 and is_plain(text):
                 lines.append(f"{label}: {text}.")
         background = country["background"]
-        background = "".join(re.findall(r"[^.!?]+[.!?](?:\s|$)", background)[:4]).strip()
-        yield " ".join(lines) + (f"\n{background}" if is_plain(background) and ends_well(background) else "")
+        background = "".join(re.findall(r"[^.!?]+[.!?](?:\s|$)", background)[:3]).strip()
+        if re.search(r"\b[A-Z]\.|\d{2}th", background):  # cut in the middle of an abbreviation, or long ago
+            background = ""
+        yield " ".join(lines) + (f"\n{background}" if is_prose(background) else "")
