@@ -1,0 +1,125 @@
+"""Prompts are many, distinct and seeded; the filters keep good answers and drop bad ones; a stopped run goes on."""
+
+import gzip
+import itertools
+import json
+import random
+import re
+
+import pytest
+import torch
+
+from thimble_train import teacher
+from thimble_train.prompts import TEMPLATES, WORDS, article, fill, prompts
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with the files that prompts are seeded by, each of a few rows."""
+    folder = tmp_path_factory.mktemp("data")
+    files = {
+        "openstax-glossary": [
+            {"book": "Physics", "term": "inertia", "definition": "the tendency of a thing to stay as it is."},
+            {"book": "Anatomy and Physiology 2e", "term": "pollex", "definition": "digit 1 of the hand"}],
+        "wordset": [
+            {"word": "lantern", "meanings": [{"pos": "noun", "def": "a light in a case", "example": None}]},
+            {"word": "rarely", "meanings": [{"pos": "adverb", "def": "not often", "example": None}]},
+            {"word": "astrolabe", "meanings": [{"pos": "noun", "def": "an old instrument", "example": None}]}],
+        "childrens-stories": [{"text": "The lantern was bright. " * 9 + "He came rarely. " * 9}],
+        "onestopenglish": [{"text": "A lantern."}],
+    }
+    for name, rows in files.items():
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    return folder
+
+
+def test_prompts_are_many_distinct_and_seeded(data):
+    first = list(itertools.islice(prompts(data, 1), 12_000))
+    assert len({prompt.text for prompt in first}) == 12_000
+    assert first[:500] == list(itertools.islice(prompts(data, 1), 500))
+    assert first[:500] != list(itertools.islice(prompts(data, 2), 500))
+    assert 0.15 < sum(bool(prompt.follow_up) for prompt in first) / len(first) < 0.25
+    for prompt in first:
+        assert not re.search(r"[{}\0]|\ba [aeio]|\ba an? |  ", prompt.text), prompt.text
+        assert prompt.text.isascii() and prompt.text[0].isupper() and prompt.text[-1] in ".?!"
+
+
+def test_dictionaries_give_words_that_plain_prose_uses_with_a_hint_for_the_teacher_alone(data):
+    hints = {prompt.hint for prompt in itertools.islice(prompts(data, 1), 3000)} - {""}
+    assert hints == {"(inertia: the tendency of a thing to stay as it is.)", "(lantern: a light in a case.)"}
+
+
+def test_every_name_in_a_template_has_words(data):
+    for _, template in TEMPLATES:
+        assert "{" not in fill(template, random.Random(1))
+    assert [article(word) for word in ("owl", "a cup", "union", "hour", "fox")] == [
+        "an owl", "a cup", "a union", "an hour", "a fox"]
+    assert all(len(set(group)) == len(group) for group in WORDS.values())
+
+
+GOOD = [
+    ("A lamp gives light. You can put it on a table.", "A lamp gives light. You can put it on a table."),
+    ("  I\u2019m glad \u2014 it\u2019s sunny!  ", "I'm glad - it's sunny!"),
+    ("Do this:\n\n1. Wash it.\n2. Dry it.", "Do this:\n1. Wash it.\n2. Dry it."),
+    ('She said, "Good night."', 'She said, "Good night."'),
+]
+
+
+@pytest.mark.parametrize("answer, text", GOOD)
+def test_good_answers_are_kept(answer, text):
+    assert teacher.cleaned(answer, True, "What is it?") == text
+
+
+BAD = [
+    "As an AI, I can tell you about lamps.", "I am SmolLM, a friend.", "I was trained by Hugging Face.",
+    "I am a language model. Lamps are nice.", "I'm sorry, but I can't help with that.", "I don't have feelings.",
+    "I cannot answer that question.", "A lamp is **bright**.", "# Lamps\nLamps are bright.", "See https://lamps.example.",
+    "Lamps are bright \U0001f600.", "A lamp is a thing and", "A lamp is bright, a lamp is bright, a lamp is bright.",
+    "It is nice. It is warm. It is nice. It is warm. It is nice.", "Here is a short, simple sentence. It is a lamp.",
+    "1. A\n2. B\n3. C\n4. D\n5. E\n6. F.", "What is a lamp?", 'He said, "Hello.', "Yes.",
+    "A spoon is a small tool for eating. I like it.", " ".join(f"word{i}" for i in range(90)) + " end.", "",
+]
+
+
+@pytest.mark.parametrize("answer", BAD)
+def test_bad_answers_are_dropped(answer):
+    assert teacher.cleaned(answer, True, "What is a lamp?") is None
+
+
+def test_an_answer_that_did_not_end_is_cut_after_two_sentences_or_dropped():
+    assert teacher.cleaned("Lamps are bright. They help us read. They are", False, "?") == "Lamps are bright. They help us read."
+    assert teacher.cleaned("Lamps are bright. They help us", False, "?") is None
+
+
+class Parrot:
+    """A teacher whose answers tell which prompts it was given."""
+
+    asked = []
+
+    def __init__(self, path, device, seed):
+        self.generator = torch.Generator()
+
+    def converse(self, chunk):
+        self.asked += [prompt.text for prompt in chunk]
+        return [[prompt.text, "An answer of six good words."] if i % 3 else None for i, prompt in enumerate(chunk)]
+
+    def tokens(self, turns):
+        return len(turns[1].split())
+
+
+def test_a_run_that_was_stopped_goes_on_after_its_last_prompt(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher, "Teacher", Parrot)
+    monkeypatch.setattr(teacher, "CHUNK", {"cpu": 50, "cuda": 50})
+    Parrot.asked = []
+    out = tmp_path / "teacher.jsonl.gz"
+    teacher.teach("model", data, out, 300, 7)
+    begun = len(Parrot.asked)
+    teacher.teach("model", data, out, 900, 7)
+    assert 0 < begun < len(Parrot.asked)
+    assert Parrot.asked == [prompt.text for prompt in itertools.islice(prompts(data, 7), len(Parrot.asked))]
+    with gzip.open(out, "rt") as file:
+        rows = [json.loads(line) for line in file]
+    assert 900 <= 6 * len(rows) < 900 + 6 * 50
+    assert all(row["source"] == "smollm2-teacher" and len(row["turns"]) == 2 for row in rows)
+    assert len({row["prompt"] for row in rows}) == len(rows)
