@@ -67,10 +67,11 @@ def tidy(turn):
 
 
 # A question with one of these leans on what was said before it.
-LEANS = re.compile(r"\b(?:he|him|his|she|her|it|its|they|them|their|this|that|those|these|then|there|too|also|again|"
-                   r"else|so|other|ones?|"
-                   r"the (?:movie|film|book|song|game|show|series|scene|first|second|last|new)|final|paper|next)\b",
-                   re.I)
+LEANS = re.compile(
+    r"\b(?:he|him|his|she|her|it|its|they|them|their|this|that|those|these|then|there|too|also|again|else|so|other|ones?|"
+    r"the (?:movie|film|book|song|game|show|series|scene|first|second|last|new)|final|paper|next)\b|"
+    r"^(?:you mean|what about|what\?|yes|yeah|no|exactly|great|ok|okay|right|really|oh|well|but|and|or|because|i do|true|wow)\b",
+    re.I)
 
 
 def windows(dialogues, common, seed, limit):
@@ -154,8 +155,8 @@ def answer_in_full(question, answer, draw):
                          r"([^,]*)\?", question)
     if match and draw.random() < 0.7:
         return f"{capital(answer)} {match[1]} {match[2]}."
-    return draw.choice(("The answer is {}.", "I think it is {}.", "It is {}.", "{}.",
-                        "That would be {}.")).format(answer)
+    shapes = ("The answer is {}.", "I think it is {}.", "It is {}.", "{}.", "That would be {}.")
+    return capital(draw.choice(shapes).format(answer))
 
 
 def small_talk(data):

@@ -70,7 +70,8 @@ def entries(data):
         text = re.sub(r"\s*\([^)]*\)", "", normalise(meaning["def"])).split(";")[0].strip(" .,").removeprefix("to ")
         text = f"to {text}" if meaning["pos"] == "verb" else text
         known = all(common.get(part, 0) >= 10 for part in re.findall(r"[a-z]+", text.lower()))
-        whole = meaning["pos"] != "noun" or text.startswith(("a ", "an ", "the ", "something", "someone", "any "))
+        whole = text.startswith(("a ", "an ", "the ", "something", "someone", "any ")) if meaning["pos"] == "noun" else \
+            not text.startswith(("used ", "in or ", "of "))
         example = sentence(meaning["example"])
         rude = is_rude(f"{word} {text} {example}")
         if known and whole and len(text.split()) <= 14 and word not in text.lower() and not rude:
