@@ -68,9 +68,11 @@ def tidy(turn):
 
 # A question with one of these leans on what was said before it.
 LEANS = re.compile(
-    r"\b(?:he|him|his|she|her|it|its|they|them|their|this|that|those|these|then|there|too|also|again|else|so|other|ones?|"
-    r"the (?:movie|film|book|song|game|show|series|scene|first|second|last|new)|final|paper|next)\b|"
-    r"^(?:you mean|what about|what\?|yes|yeah|no|exactly|great|ok|okay|right|really|oh|well|but|and|or|because|i do|true|wow)\b",
+    r"\b(?:he|him|his|she|her|it|its|they|them|their|this|that|those|these|then|there|too|also|again|"
+    r"else|so|other|ones?|the (?:movie|film|book|song|game|show|series|scene|first|second|last|new)|final|"
+    r"paper|next)\b|"
+    r"^(?:you mean|what about|what\?|yes|yeah|no|exactly|great|ok|okay|right|really|oh|well|but|and|or|"
+    r"because|i do|true|wow)\b",
     re.I)
 
 

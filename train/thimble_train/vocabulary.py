@@ -64,14 +64,16 @@ def entries(data):
     common = common_words(data)
     for row in rows(data, "wordset"):
         word, meaning = row["word"], row["meanings"][0] if row["meanings"] else None
-        if common.get(word, 0) < 8 or not is_headword(word, common) or len(row["meanings"]) > 2 or not define(word,
-                                                                                                              meaning):
+        plain = common.get(word, 0) >= 8 and is_headword(word, common) and len(row["meanings"]) <= 2
+        if not plain or not define(word, meaning):
             continue
         text = re.sub(r"\s*\([^)]*\)", "", normalise(meaning["def"])).split(";")[0].strip(" .,").removeprefix("to ")
         text = f"to {text}" if meaning["pos"] == "verb" else text
         known = all(common.get(part, 0) >= 10 for part in re.findall(r"[a-z]+", text.lower()))
-        whole = text.startswith(("a ", "an ", "the ", "something", "someone", "any ")) if meaning["pos"] == "noun" else \
-            not text.startswith(("used ", "in or ", "of "))
+        if meaning["pos"] == "noun":
+            whole = text.startswith(("a ", "an ", "the ", "something", "someone", "any "))
+        else:
+            whole = not text.startswith(("used ", "in or ", "of "))
         example = sentence(meaning["example"])
         rude = is_rude(f"{word} {text} {example}")
         if known and whole and len(text.split()) <= 14 and word not in text.lower() and not rude:
