@@ -74,7 +74,8 @@ def test_good_answers_are_kept(answer, text):
 BAD = [
     "As an AI, I can tell you about lamps.", "I am SmolLM, a friend.", "I was trained by Hugging Face.",
     "I am a language model. Lamps are nice.", "I'm sorry, but I can't help with that.", "I don't have feelings.",
-    "I cannot answer that question.", "A lamp is **bright**.", "# Lamps\nLamps are bright.", "See https://lamps.example.",
+    "I cannot answer that question.", "A lamp is **bright**.", "# Lamps\nLamps are bright.",
+    "See https://lamps.example.", "You are welcome! I am glad to help.",
     "Lamps are bright \U0001f600.", "A lamp is a thing and", "A lamp is bright, a lamp is bright, a lamp is bright.",
     "It is nice. It is warm. It is nice. It is warm. It is nice.", "Here is a short, simple sentence. It is a lamp.",
     "1. A\n2. B\n3. C\n4. D\n5. E\n6. F.", "What is a lamp?", 'He said, "Hello.', "Yes.",
@@ -87,8 +88,13 @@ def test_bad_answers_are_dropped(answer):
     assert teacher.cleaned(answer, True, "What is a lamp?") is None
 
 
+def test_thanks_are_answered_kindly():
+    assert teacher.cleaned("You are welcome! I am glad to help.", True, "Thank you!")
+
+
 def test_an_answer_that_did_not_end_is_cut_after_two_sentences_or_dropped():
-    assert teacher.cleaned("Lamps are bright. They help us read. They are", False, "?") == "Lamps are bright. They help us read."
+    whole = "Lamps are bright. They help us read."
+    assert teacher.cleaned(f"{whole} They are", False, "?") == whole
     assert teacher.cleaned("Lamps are bright. They help us", False, "?") is None
 
 

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 class Matrix:
     """A linear map [outputs, inputs] without bias. On a CPU whole numbers of 8 bits multiply more than twice as fast as
-    floats: a scale for each row of the weight, and one for each row of the input, found as it comes. The few inputs that
-    are far larger than the others stay floats: they would leave the others too few steps."""
+    floats: a scale for each row of the weight, and one for each row of the input, found as it comes. The few inputs
+    that are far larger than the others stay floats: they would leave the others too few steps."""
 
     LARGE = 16
 
@@ -41,6 +41,7 @@ class SmolLM2:
 
     def __init__(self, llama, device="cpu"):
         self.device = torch.device(device)
+        self.rows = 16 if self.device.type == "cpu" else 1024  # prompts read at a time: a CPU's caches hold few
         self.config = c = llama.config
         self.head_dim = c.hidden_size // c.num_attention_heads
         self.group = c.num_attention_heads // c.num_key_value_heads
@@ -113,7 +114,8 @@ class SmolLM2:
         causal = slots[:, None] >= slots
         shared = self.new_cache(1, p)
         nothing = [kept[:, :, 0, :0] for kept in shared]
-        self.forward(torch.tensor([begun], device=self.device), slots[None, :p], nothing, shared, 0, causal[None, :p, :p])
+        ids = torch.tensor([begun], device=self.device)
+        self.forward(ids, slots[None, :p], nothing, shared, 0, causal[None, :p, :p])
         shared = [kept[:, :, 0] for kept in shared]
         # The cache has padding, the rest of the prompt, the answer.
         cache = self.new_cache(b, t + limit)
@@ -121,7 +123,14 @@ class SmolLM2:
         ids = torch.tensor([[stop] * int(n) + prompt[p:] for n, prompt in zip(padding, prompts)], device=self.device)
         answers, rows, end = [[] for _ in prompts], list(range(b)), t
         positions = (p + slots[:t] - padding[:, None]).clamp(min=0)
-        logits = self.forward(ids, positions, shared, cache, 0, causal[:t, :t] & real[:, None, :t])
+        visible = causal[:t, :t] & real[:, None, :t]
+        logits = []
+        for i in range(0, b, self.rows):
+            some = slice(i, i + self.rows)
+            skip = int(padding[some].min())
+            logits.append(self.forward(ids[some, skip:], positions[some, skip:], shared,
+                                       [kept[:, :, some] for kept in cache], skip, visible[some, skip:]))
+        logits = torch.cat(logits)
         for step in range(limit):
             drawn = draw(logits)
             for row, token in zip(rows, drawn.tolist()):
@@ -135,7 +144,8 @@ class SmolLM2:
                 rows = [rows[i] for i in alive]
                 cache = [kept[:, :, keep] for kept in cache]
                 drawn, real, padding = drawn[keep], real[keep], padding[keep]
-            logits = self.forward(drawn[:, None], p + end - padding[:, None], shared, cache, end, real[:, None, :end + 1])
+            positions = p + end - padding[:, None]
+            logits = self.forward(drawn[:, None], positions, shared, cache, end, real[:, None, :end + 1])
             end += 1
         return answers
 

@@ -1,4 +1,4 @@
-"""What SmolLM2 answers to simple prompts, as conversations to train on: short, clean, and only what passes the filters."""
+"""What SmolLM2 answers to simple prompts, as conversations to train on: short, clean, only what passes the filters."""
 
 import collections
 import gzip
@@ -18,35 +18,35 @@ SYSTEM = "You are a kind friend. You answer in one to three short, simple senten
 # Answers of the wanted kind: a small model follows examples better than orders.
 EXAMPLES = [
     "What is a spoon?", "A spoon is a small tool for eating. It has a round end that holds soup.",
-    "I feel a bit ill today.", "I am sorry to hear that. Try to rest and drink some warm tea.",
     'What does "tiny" mean? (tiny: very small.)', "Tiny means very small. An ant is a tiny animal.",
     "How do I draw a house?", "First draw a square for the walls. Then add a roof, a door and two windows.",
-    "What is the difference between a road and a path?", "A road is wide and made for cars. A path is narrow and made "
-    "for walking.",
-    "Tell me a very short story about a pea.", "A little pea was tired of its pod. One day it rolled out and saw the sun. "
-    "It was so happy that it grew into a tall plant.",
-    "Nice! Thank you.", "You are welcome! I am glad that you liked it.",
-    "I dropped my hat in the mud.", "Oh no! Wash it in warm water and let it dry in the sun. It will soon be clean again.",
-    "Do you like maps?", "Yes, I do! Maps are fun because they show us new places.",
+    "Tell me a very short story about a pea.", "A little pea was tired of its pod. One day it rolled out and saw the "
+    "sun. It was so happy that it grew into a tall plant.",
+    "Thank you!", "You are welcome! I am glad that you liked it.",
+    "I dropped my hat in the mud.", "Oh no! Wash it in warm water and let it dry in the sun.",
 ]
 TURN_END = "<|im_end|>"
-MAX_TOKENS = 80  # of an answer
+MAX_TOKENS = 64  # of an answer
 MAX_WORDS = 80
 TEMPERATURE, TOP_P = 0.5, 0.9
 # Prompts at a time: sorted by length, answered in batches, written together.
-CHUNK = {"cpu": 192, "cuda": 8192}
-BATCH = {"cpu": 96, "cuda": 2048}
+CHUNK = {"cpu": 384, "cuda": 8192}
+BATCH = {"cpu": 128, "cuda": 2048}
 
 TYPOGRAPHY = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u2014": " - ", "\u2013": "-",
                             "\u2026": "..."})
 ODD = re.compile(r"[^\x20-\x7e\n]|[#*_`|<>{}\[\]\\~^=]|https?:|www\.")
-SELF = re.compile(r"\b(AI|A\.I\.|SmolLM\w*|hugging ?face|language model|chatbot|virtual assistant|artificial intelligence|"
-                  r"assistant|as a (machine|computer|digital)|my (training|programming)|programmed to)\b", re.I)
-REFUSAL = re.compile(r"\b(I('m| am) (sorry|unable|not able|afraid I)|I (cannot|can't|can not|could not|couldn't) (\w+ )?"
-                     r"(help|assist|provide|answer|write|tell|do|give|fulfil|create)|I (do not|don't) have (personal|feelings|"
-                     r"emotions|opinions|preferences|access|the ability|a physical))", re.I)
-ECHO = re.compile(r"\b(one to three|short,? simple|simple (sentences?|words|terms)|easy words|(one|two|three) sentences?|"
+SELF = re.compile(r"\b(AI|A\.I\.|SmolLM\w*|hugging ?face|language model|chatbot|assistant|artificial intelligence|"
+                  r"as a (machine|computer|digital)|my (training|programming)|programmed to)\b", re.I)
+REFUSAL = re.compile(r"\b(I('m| am) (sorry,? but|unable|not able|afraid I)|"
+                     r"I (cannot|can't|can not|could not|couldn't) (\w+ )?"
+                     r"(help|assist|provide|answer|write|tell|do|give|fulfil|create)|I (do not|don't) have (personal|"
+                     r"feelings|emotions|opinions|preferences|access|the ability|a physical))", re.I)
+ECHO = re.compile(r"\b(one to three|short,? simple|simple (sentences?|words|terms)|(one|two|three) sentences?|"
                   r"hint|system prompt|user('s)? (question|prompt|message))\b", re.I)
+# Small models say it at any time; it fits thanks and praise alone.
+WELCOME = re.compile(r"\b(you're|you are) (very )?welcome\b|\bglad (that )?you\b", re.I)
+PRAISE = re.compile(r"\b(thanks?|likes?|nice|good|great|lovely|interesting|happy|enjoy)\b", re.I)
 ITEM = re.compile(r"^\s*(\d+[.)]|[-+\u2022])\s", re.M)
 SENTENCE_END = re.compile(r"""[.!?]["')]*(?=\s|$)""")
 
@@ -59,8 +59,8 @@ def n_grams(found, n):
     return zip(*(found[i:] for i in range(n)))
 
 
-# Runs of five words that an answer would have only from the examples.
-TAUGHT = {gram for answer in EXAMPLES[1::2] for gram in n_grams(plain_words(answer), 5)}
+# Runs of five words that an answer would have only from the examples; thanks are answered alike everywhere.
+TAUGHT = {gram for answer in EXAMPLES[1::2] if not WELCOME.search(answer) for gram in n_grams(plain_words(answer), 5)}
 
 
 def repeats(text):
@@ -87,6 +87,8 @@ def cleaned(answer, ended, prompt):
     if not 2 <= len(text.split()) <= MAX_WORDS or text.count('"') % 2:
         return None
     if any(pattern.search(text) for pattern in (ODD, SELF, REFUSAL, ECHO)):
+        return None
+    if WELCOME.search(text) and not PRAISE.search(prompt):
         return None
     if len(ITEM.findall(text)) > 5 or len(ITEM.findall(text)) == 1 or repeats(text):
         return None
@@ -128,7 +130,7 @@ class Teacher:
         return answers
 
     def converse(self, chunk):
-        """Conversations (lists of turns) that begin with the prompts of `chunk`, or None for those with a bad answer."""
+        """Conversations (lists of turns) that begin with the prompts of `chunk`; None where the answer is bad."""
         first = self.answers([[f"{prompt.text} {prompt.hint}".strip()] for prompt in chunk])
         turns = [[prompt.text, answer] if answer else None for prompt, answer in zip(chunk, first)]
         longer = [i for i, prompt in enumerate(chunk) if turns[i] and prompt.follow_up]
