@@ -63,9 +63,11 @@ def entries(data):
     """Words of the dictionary that are common and have few senses: (word, definition, example or "")."""
     common = common_words(data)
     for row in rows(data, "wordset"):
-        word, meaning = row["word"], row["meanings"][0] if row["meanings"] else None
-        plain = common.get(word, 0) >= 8 and is_headword(word, common) and len(row["meanings"]) <= 2
-        if not plain or not define(word, meaning):
+        word, senses = row["word"], row["meanings"]
+        if common.get(word, 0) < 8 or not is_headword(word, common) or not 1 <= len(senses) <= 2:
+            continue
+        meaning = senses[0]
+        if not define(word, meaning):
             continue
         text = re.sub(r"\s*\([^)]*\)", "", normalise(meaning["def"])).split(";")[0].strip(" .,").removeprefix("to ")
         text = f"to {text}" if meaning["pos"] == "verb" else text
