@@ -5,11 +5,10 @@ import torch
 
 from thimble_train import smollm2
 
-transformers = pytest.importorskip("transformers")
-
 
 @pytest.fixture(scope="module")
 def llama():
+    transformers = pytest.importorskip("transformers", reason="only teaching needs it: pip install '.[teacher]'")
     torch.manual_seed(1)
     config = transformers.LlamaConfig(
         vocab_size=300, hidden_size=96, intermediate_size=160, num_hidden_layers=3, num_attention_heads=6,

@@ -76,6 +76,7 @@ BAD = [
     "I am a language model. Lamps are nice.", "I'm sorry, but I can't help with that.", "I don't have feelings.",
     "I cannot answer that question.", "A lamp is **bright**.", "# Lamps\nLamps are bright.",
     "See https://lamps.example.", "You are welcome! I am glad to help.",
+    "A lamp is a little pea.", "A lamp is a lampolampolampolampo.",
     "Lamps are bright \U0001f600.", "A lamp is a thing and", "A lamp is bright, a lamp is bright, a lamp is bright.",
     "It is nice. It is warm. It is nice. It is warm. It is nice.", "Here is a short, simple sentence. It is a lamp.",
     "1. A\n2. B\n3. C\n4. D\n5. E\n6. F.", "What is a lamp?", 'He said, "Hello.', "Yes.",

@@ -142,7 +142,7 @@ TEMPLATES = [
     (5, "Tell me a very short story about {a animal} and {a animal}."),
     (5, "Tell me a very short story about {a person} and {a animal}."),
     (4, "Tell me a very short story about {a person} and {a thing}."),
-    (3, "Tell me a short story about {a animal} in {a place}."), (2, "Write a short story about {idea}."),
+    (3, "Tell me a short story about {a animal} at {a place}."), (2, "Write a short story about {idea}."),
     (2, "Tell me a bedtime story about {a animal}."), (2, "Write a sentence about {a animal} and {a thing}."),
     (2, "Write one sentence about {a place}."), (1, "Write a short letter to {a person}."),
     (2, "Write a short poem about {nature}."), (1, "Write a short poem about {a animal}."),
@@ -160,7 +160,7 @@ TEMPLATES = [
     (1, "What do you do when you are {feeling}?"), (1, "Why do I feel {feeling}?"),
     (1, "Describe someone who is {feeling}."), (5, "{Event}."), (2, "{Event}. What should I do?"),
     (2, "I am sad because {event}."), (1, "Guess what? {Event}!"), (6, "Why {why}?"), (4, "Is it good {good}?"),
-    (2, "Is it bad {good}?"), (4, "What is the difference between {pair}?"), (2, "Which is better, {pair}?"),
+    (2, "Is it bad {good}?"), (4, "What is the difference between {pair}?"),
     (2, "Compare {pair}."), (2, "Which is bigger, {a animal} or {a animal}?"),
     (1, "Name three animals that live near {a place}."), (2, "Would you rather be {a animal} or {a animal}?"),
     (1, "Would you rather live in {a place} or in {a place}?"), (1, "What would {a animal} say if it could talk?"),
@@ -186,7 +186,7 @@ PLURALS = {"mouse": "mice", "wolf": "wolves", "sheep": "sheep", "deer": "deer", 
 TERM_TEMPLATES = ["What is {a}?", "Explain {a} in simple words.", "What does {q} mean?",
                   "Can you explain what {q} means?"]
 WORD_TEMPLATES = ["What does {q} mean?", "What does the word {q} mean?", "What is the meaning of {q}?",
-                  "Explain the word {q}.", "Use the word {q} in a sentence.", "Write a sentence with the word {q}."]
+                  "Explain the word {q}."]
 
 
 def article(word):

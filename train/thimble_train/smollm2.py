@@ -3,9 +3,7 @@
 import os
 
 import torch
-from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 class Matrix:
@@ -169,6 +167,8 @@ def nucleus(temperature, top_p, generator, candidates=64, block=256):
 
 def load(path, device):
     """The model and tokenizer of a GGUF file."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # which only teaching needs
+
     folder, name = os.path.split(os.path.abspath(path))
     llama = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
     return SmolLM2(llama, device), AutoTokenizer.from_pretrained(folder, gguf_file=name)

@@ -35,7 +35,7 @@ BATCH = {"cpu": 128, "cuda": 2048}
 
 TYPOGRAPHY = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u2014": " - ", "\u2013": "-",
                             "\u2026": "..."})
-ODD = re.compile(r"[^\x20-\x7e\n]|[#*_`|<>{}\[\]\\~^=]|https?:|www\.")
+ODD = re.compile(r"[^\x20-\x7e\n]|[#*_`|<>{}\[\]\\~^=]|https?:|www\.|[A-Za-z]{17}")
 SELF = re.compile(r"\b(AI|A\.I\.|SmolLM\w*|hugging ?face|language model|chatbot|assistant|artificial intelligence|"
                   r"as a (machine|computer|digital)|my (training|programming)|programmed to)\b", re.I)
 REFUSAL = re.compile(r"\b(I('m| am) (sorry,? but|unable|not able|afraid I)|"
@@ -44,6 +44,7 @@ REFUSAL = re.compile(r"\b(I('m| am) (sorry,? but|unable|not able|afraid I)|"
                      r"feelings|emotions|opinions|preferences|access|the ability|a physical))", re.I)
 ECHO = re.compile(r"\b(one to three|short,? simple|simple (sentences?|words|terms)|(one|two|three) sentences?|"
                   r"hint|system prompt|user('s)? (question|prompt|message))\b", re.I)
+LEAKED = re.compile(r"\b(spoon|pea|pod|mud)s?\b", re.I)  # from the examples
 # Small models say it at any time; it fits thanks and praise alone.
 WELCOME = re.compile(r"\b(you're|you are) (very )?welcome\b|\bglad (that )?you\b", re.I)
 PRAISE = re.compile(r"\b(thanks?|likes?|nice|good|great|lovely|interesting|happy|enjoy)\b", re.I)
@@ -89,6 +90,8 @@ def cleaned(answer, ended, prompt):
     if any(pattern.search(text) for pattern in (ODD, SELF, REFUSAL, ECHO)):
         return None
     if WELCOME.search(text) and not PRAISE.search(prompt):
+        return None
+    if LEAKED.search(text) and not LEAKED.search(prompt):
         return None
     if len(ITEM.findall(text)) > 5 or len(ITEM.findall(text)) == 1 or repeats(text):
         return None
