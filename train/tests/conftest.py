@@ -21,7 +21,7 @@ def work(tmp_path_factory):
     for name, n in (("", 300), ("-held-out", 30)):
         def pick():
             return rng.choice(animals), rng.choice(places)
-        prose = [{"source": "stories", "text": "The %s lives in the %s. It is happy there." % pick()} for _ in range(n)]
+        prose = [{"source": "childrens-stories", "text": "The %s lives in the %s. It is happy there." % pick()} for _ in range(n)]
         talks = [{"source": "lessons", "turns": [f"Where is the {a}?", f"The {a} is in the {p}."]}
                  for a, p in (pick() for _ in range(n))]
         for kind, rows in (("prose", prose), ("conversations", talks)):

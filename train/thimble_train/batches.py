@@ -9,15 +9,21 @@ from tokenizers import Tokenizer
 
 from thimble_train import tokenizer as tok
 
-# How often a token of each source is read in one pass over the mixture; a source that is not named, once.
-PRETRAIN = {
-    "classic-books": 0.5, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.5, "wordset": 0.7,
-    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "teacher": 3, "manners": 2, "lessons": 1,
+PROSE = ("childrens-stories", "classic-books", "onestopenglish", "openstax", "wordset", "world-factbook")
+FOUND = ("dolly-15k", "opentriviaqa", "self-dialogue", "small-talk-friendly", "topical-chat")
+MADE = ("lessons", "manners", "smollm2-teacher")
+
+# How often each source is read in one pass over the mixture; one that is not named, never.
+PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
+    "classic-books": 0.5, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.5,
+    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "smollm2-teacher": 2,
 }
 FINETUNE = {
-    "teacher": 4, "manners": 4, "lessons": 1, "dolly-15k": 1.5, "self-dialogue": 0.15, "topical-chat": 0.15,
-    "opentriviaqa": 0.2, "small-talk-friendly": 4,
+    "smollm2-teacher": 2, "manners": 3, "lessons": 1, "dolly-15k": 2, "small-talk-friendly": 4,
+    "self-dialogue": 0.15, "topical-chat": 0.15, "opentriviaqa": 0.1,
 }
+# What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.
+KINDS = {"prose": PROSE, "found": FOUND, "made": MADE}
 
 
 def rows_of(work, name):
@@ -66,7 +72,7 @@ class Documents:
 
     def shuffled(self, rng, repeats):
         """Numbers of documents in random order, each as often as `repeats` says of its source (a part: by chance)."""
-        often = np.array([repeats.get(name, 1) for name in self.names])[self.sources]
+        often = np.array([repeats.get(name, 0) for name in self.names])[self.sources]
         times = np.floor(often + rng.random(len(often))).astype(int)
         return rng.permutation(np.repeat(np.arange(len(often)), times))
 
@@ -75,6 +81,8 @@ class Documents:
 
         The weight is 1 where a token is to be predicted: everywhere, or where the assistant speaks.
         """
+        if not any(repeats.get(name) for name in self.names):
+            raise ValueError(f"of {', '.join(self.names)} nothing is to be read")
         rng = np.random.default_rng(seed)
         while True:
             stream, size = [], 0

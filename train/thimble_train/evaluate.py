@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from thimble_train import tokenizer as tok
-from thimble_train.batches import Documents, rows_of, text_of
+from thimble_train.batches import KINDS, Documents, rows_of, text_of
 from thimble_train.export import read_back
 from thimble_train.train import held_out_losses, load_model
 
@@ -47,18 +47,21 @@ def evaluate(work, folder, golden):
 
 
 def tokens_per_byte(tokenizer, work, kind):
-    """Of held-out prose, or of held-out conversations in the chat template."""
-    rows = rows_of(work, {"prose": "prose-held-out", "chat": "conversations-held-out"}[kind])[:500]
-    texts = [text_of(row) for row in rows]
-    n_tokens = sum(len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
-    return n_tokens / sum(len("".join(row.get("turns") or [row["text"]]).encode()) for row in rows)
+    """Of the held-out texts of a kind; of conversations, the assistant's tokens and bytes alone."""
+    rows = rows_of(work, "prose-held-out") + rows_of(work, "conversations-held-out")
+    rows = [row for row in rows if row["source"] in KINDS[kind]]
+    encoded = tokenizer.encode_batch([text_of(row) for row in rows], add_special_tokens=False)
+    if kind == "prose":
+        return sum(len(one.ids) for one in encoded) / sum(len(row["text"].encode()) for row in rows)
+    n_bytes = sum(len(turn.encode()) for row in rows for turn in row["turns"][1::2])
+    return sum(sum(tok.answers(one.ids)) for one in encoded) / n_bytes
 
 
 @torch.no_grad()
 def expert_shares(model, documents, batches=8):
     """Each expert's share of held-out tokens' choices, [layers, experts]."""
     config = model.config
-    rows = documents.rows(7, {}, config.rows, config.length, False)
+    rows = documents.rows(7, dict.fromkeys(documents.names, 1), config.rows, config.length, False)
     return torch.stack([model(next(rows)[0], quantised=False)[1] for _ in range(batches)]).mean(0)
 
 
@@ -93,7 +96,7 @@ def draw_curves(table, picture):
     with open(table) as file:
         rows = list(csv.DictReader(file))
     before = 0
-    xs, ys = [], {"prose": [], "chat": []}
+    xs, ys = [], {kind: [] for kind in KINDS}
     for i, row in enumerate(rows):
         if i and row["stage"] != rows[i - 1]["stage"]:
             before += int(rows[i - 1]["tokens"])

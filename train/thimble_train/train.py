@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from thimble_train.batches import FINETUNE, PRETRAIN, Documents
+from thimble_train.batches import FINETUNE, KINDS, PRETRAIN, Documents
 from thimble_train.config import Config
 from thimble_train.loss import text_loss
 from thimble_train.model import Model
 
 # Batches that the held-out loss is the mean of.
-HELD_OUT_BATCHES = 3
+HELD_OUT_BATCHES = 2
 CHECKPOINT_SECONDS = 480
 
 
@@ -140,12 +140,12 @@ def load_model(path):
 
 @torch.no_grad()
 def held_out_losses(config, model, documents, quantised, device):
-    """Mean nats per token of held-out prose, and of the assistant's tokens of held-out conversations."""
-    chats = [name for name in documents.names if name in FINETUNE]
+    """Mean nats per token of each kind of held-out text; of conversations, the assistant's tokens alone."""
     losses = {}
-    for kind, answers_only in (("prose", False), ("chat", True)):
-        repeats = {name: int((name in chats) == answers_only) for name in documents.names}
-        batches = documents.rows(7, repeats, config.rows, config.length, answers_only)
+    for kind, sources in KINDS.items():
+        if not set(sources) & set(documents.names):
+            continue
+        batches = documents.rows(7, dict.fromkeys(sources, 1), config.rows, config.length, kind != "prose")
         total, n = 0.0, 0.0
         for _ in range(HELD_OUT_BATCHES):
             ids, weight = (part.to(device) for part in next(batches))
@@ -166,10 +166,10 @@ def report(stage, config, model, documents, state, training, work, device):
     with open(path, "a", newline="") as file:
         lines = csv.writer(file)
         if is_new:
-            lines.writerow(["stage", "step", "tokens", "quantised", "training", "prose", "chat"])
+            lines.writerow(["stage", "step", "tokens", "quantised", "training", *losses])
         lines.writerow([stage, state["step"], state["tokens"], int(quantised)]
-                       + [f"{loss:.4f}" for loss in (training, losses["prose"], losses["chat"])])
-    print(f"{stage}: held out {losses['prose']:.3f} prose, {losses['chat']:.3f} chat", flush=True)
+                       + [f"{loss:.4f}" for loss in (training, *losses.values())])
+    print(f"{stage}: held out " + ", ".join(f"{loss:.3f} {kind}" for kind, loss in losses.items()), flush=True)
 
 
 def stop_signal():
