@@ -25,6 +25,8 @@ def main():
         sub.add_argument("--minutes", type=float, default=float("inf"))
     command("export", "the packed model of WORK into FOLDER", "WORK", "FOLDER")
     command("evaluate", "figures of FOLDER's model, and the logits that the engine is tested by", "WORK", "FOLDER", "GOLDEN")
+    talk = command("transcripts", "thirty conversations with FOLDER's model by the program THIMBLE", "THIMBLE", "FOLDER", "OUT")
+    talk.add_argument("settings", nargs=argparse.REMAINDER, help="as for `thimble chat`")
     command("curves", "the picture of WORK/curves.csv", "WORK", "PICTURE")
     everything = command("all", "everything above in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
     everything.add_argument("--tokens", type=int, default=1_000_000)
@@ -56,6 +58,9 @@ def run(command, a):
     elif command == "evaluate":
         from thimble_train.evaluate import evaluate
         evaluate(a.WORK, a.FOLDER, a.GOLDEN)
+    elif command == "transcripts":
+        from thimble_train.transcripts import write_transcripts
+        write_transcripts(a.THIMBLE, a.FOLDER, a.OUT, a.settings)
     elif command == "curves":
         from thimble_train.evaluate import draw_curves
         draw_curves(Path(a.WORK) / "curves.csv", a.PICTURE)

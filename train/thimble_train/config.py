@@ -55,7 +55,7 @@ SIZES = {
     for size in (
         Config(
             "full", d_model=768, n_layers=6, n_heads=12, n_kv_heads=3, d_expert=256, context=2048,
-            length=1024, rows=64, pretrain_tokens=900_000_000, finetune_tokens=60_000_000, learning_rate=2e-3,
+            length=1024, rows=64, pretrain_tokens=150_000_000, finetune_tokens=30_000_000, learning_rate=2e-3,
             warm_up_steps=300,
         ),
         Config(
