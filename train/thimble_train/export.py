@@ -38,6 +38,7 @@ def settings(config):
     """config.json: what a loader would otherwise have to find out by trying."""
     return {
         "model_type": "ssmoelm",
+        "name": "Thimble",
         "head_dim": config.head_dim,
         "num_experts_per_tok": config.top_k,
         "norm_topk_prob": True,
