@@ -84,8 +84,8 @@ class Documents:
         if not any(repeats.get(name) for name in self.names):
             raise ValueError(f"of {', '.join(self.names)} nothing is to be read")
         rng = np.random.default_rng(seed)
+        stream, size = [], 0
         while True:
-            stream, size = [], 0
             for number in self.shuffled(rng, repeats):
                 stream.append(self.ids[self.bounds[number]:self.bounds[number + 1]])
                 size += len(stream[-1])
