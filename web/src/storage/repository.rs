@@ -1,8 +1,9 @@
-//! A repository of the hub: which of its files are the model, and a record of that on this device.
+//! A repository of the hub: which of its files are the model. And a record of what a model's files are, kept on this
+//! device.
 
 use super::opfs::Folder;
-use super::{Failure, Files, Report, WebFile, describe, download, fetch, hash, key, stored};
-use crate::protocol::{Place, Remote};
+use super::{Failure, Files, Report, absolute, describe, download, fetch, hash, key, stored};
+use crate::protocol::{Place, Remote, WebFile};
 use hub::{Entry, Listing, Repository};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen_futures::JsFuture;
@@ -11,11 +12,11 @@ use web_sys::Blob;
 /// How a record's name ends.
 const ENDING: &str = ".repository";
 
-/// What is known of a repository without the network.
+/// What is known of a model without the network.
 #[derive(Serialize, Deserialize)]
 pub struct Record {
     pub remote: Remote,
-    /// What was chosen of it, at one commit.
+    /// The catalog's, or what was chosen of a repository, at one commit.
     pub files: Vec<WebFile>,
 }
 
@@ -28,10 +29,10 @@ pub async fn open(
     report: &Report<'_>,
 ) -> Result<Files, Failure> {
     let known = match folder {
-        Some(folder) => Record::read(folder, repository, site).await,
+        Some(folder) => Record::read(folder, remote).await,
         None => None,
     };
-    if let (Some(folder), Some(known)) = (folder, &known)
+    if let (Some(folder), Some(known)) = (folder, known)
         && let Some(files) = known.stored(folder).await
     {
         return Ok(files);
@@ -43,13 +44,7 @@ pub async fn open(
     };
     record.remote.bytes = record.files.iter().map(|file| file.bytes).sum();
     if let Some(folder) = folder {
-        // What belongs to an older commit is of no use any more.
-        for old in known.into_iter().flat_map(|known| known.files) {
-            if !record.files.contains(&old) {
-                folder.remove(&key(&old)).await;
-            }
-        }
-        record.write(folder, repository, site).await;
+        record.replace(folder).await;
     }
     fetch(&record.files, folder, report).await
 }
@@ -115,9 +110,9 @@ async fn text(blob: &Blob) -> Result<String, String> {
 }
 
 impl Record {
-    /// The record of a repository.
-    pub async fn read(folder: &Folder, repository: &Repository, site: &str) -> Option<Self> {
-        let text = folder.read(&name(repository, site)).await?;
+    /// The record of a model.
+    pub async fn read(folder: &Folder, remote: &Remote) -> Option<Self> {
+        let text = folder.read(&name(remote)).await?;
         serde_json::from_str(&text).ok()
     }
 
@@ -138,18 +133,32 @@ impl Record {
     async fn stored(&self, folder: &Folder) -> Option<Files> {
         let mut files = Vec::new();
         for file in &self.files {
-            files.push((file.name.clone(), stored(file, folder).await?));
+            files.push((file.name().to_owned(), stored(file, folder).await?));
         }
         Some(files)
     }
 
-    /// Where the browser keeps nothing, the next visit asks the hub again.
-    async fn write(&self, folder: &Folder, repository: &Repository, site: &str) {
+    /// Takes the place of an older record, whose files are deleted where they are not of this one. Where the browser
+    /// keeps nothing, the next visit begins anew.
+    pub async fn replace(&self, folder: &Folder) {
+        let old = Self::read(folder, &self.remote).await;
+        let old = old.map_or(vec![], |old| old.files);
+        if old == self.files {
+            return;
+        }
+        for file in old.iter().filter(|file| !self.files.contains(file)) {
+            folder.remove(&key(file)).await;
+        }
         let json = serde_json::to_string(self).expect("a record is plain data");
-        let _ = folder.write(&name(repository, site), &json).await;
+        let _ = folder.write(&name(&self.remote), &json).await;
     }
 }
 
-fn name(repository: &Repository, site: &str) -> String {
-    hash(&format!("{site}\n{repository}")) + ENDING
+fn name(remote: &Remote) -> String {
+    let place = match &remote.place {
+        // Two pages of one site may each have a model of this name.
+        Place::Files { .. } => absolute(&remote.id),
+        Place::Hub { repository, site } => format!("{site}\n{repository}"),
+    };
+    hash(&place) + ENDING
 }

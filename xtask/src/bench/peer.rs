@@ -164,7 +164,7 @@ fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
         "llama_cpp",
         &format!("llama-cpp-python=={LLAMA_CPP}"),
     )?;
-    let model = model::Model::default_one()?.cached();
+    let model = model::Fetched::from_catalog()?.cached();
     let prompt = sh::read(PROMPT)?;
     let n = NEW_TOKENS.to_string();
     let ours = |threads: usize| {
