@@ -1,23 +1,19 @@
 // What a static host cannot do for the page: open it without a network, and isolate it from others.
 //
-// It keeps the page's own files; models are kept by the page (web/src/storage.rs). A page that comes from the network
-// gets its files from there too, past this program, so that a browser uses the code that it has compiled before. A kept
-// page gets kept files. Either way all are of one build.
-//
-// `cargo xtask` writes these two: a name for the build, and all files of the page with the addresses that it asks for
-// them by. A new build is thus a new program, which browsers look for at each visit; it takes the place of this one, and
-// its files of these, once it has all of them.
+// It keeps the page's own files; models are kept by the page (web/src/storage.rs). `cargo xtask` writes the next two
+// lines: a name for the build, and its files by the addresses that the page asks for. A new build is thus a new program,
+// which browsers look for at each visit; once it has all its files, it takes the place of this one, and they of these.
 const BUILD = 'dev';
 const FILES = ['./'];
 
+const { scope } = self.registration;
 /** Pages at other paths of the same host have theirs. */
-const OURS = `thimble ${self.registration.scope} `;
+const OURS = `thimble ${scope} `;
 const KEPT = OURS + BUILD;
-/** So long the network may take to bring the page, before the kept one is shown. */
-const PATIENCE_MS = 4000;
-
-/** Whether the page that was opened last is the kept one. */
-let isKept = false;
+const addresses = new Set(FILES.map((name) => new URL(name, scope).href));
+const CATALOG = new URL('models/catalog.json', scope).href;
+/** So long the network may take, before what is kept is shown. */
+const PATIENCE_MS = 3000;
 
 self.addEventListener('install', (event) => {
   self.skipWaiting();
@@ -28,38 +24,30 @@ self.addEventListener('activate', (event) => event.waitUntil(Promise.all([self.c
 
 self.addEventListener('fetch', (event) => {
   const { request } = event;
-  if (new URL(request.url).origin !== self.location.origin) return;
+  const { url, destination } = request;
   // Only these two have the headers' rights.
-  if (request.destination === 'document') event.respondWith(page(request).then(isolated));
-  else if (request.destination === 'worker') event.respondWith(file(request).then(isolated));
-  else if (isKept) event.respondWith(file(request));
+  if (destination === 'document') event.respondWith(newest(request).then(isolated));
+  else if (destination === 'worker') event.respondWith(file(request).then(isolated));
+  else if (url === CATALOG) event.respondWith(newest(request));
+  else if (addresses.has(url)) event.respondWith(file(request));
 });
 
-async function page(request) {
-  const kept = await find(request);
-  isKept = false;
+/** What has one address in all builds. What comes after its question mark is for the page itself. */
+async function newest(request) {
+  const kept = await find(request, { ignoreSearch: true });
   if (!kept) return fetch(request);
   const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
-  const fetched = await Promise.race([fetch(request).catch(() => {}), late]);
-  isKept = !fetched;
-  return fetched ?? kept;
+  return (await Promise.race([fetch(request).catch(() => {}), late])) ?? kept;
 }
 
+/** What has another address in each build. */
 async function file(request) {
-  const kept = await find(request);
-  if (isKept && kept) return kept;
-  return fetch(request).catch((error) => {
-    if (!kept) throw error;
-    // The network went after the page had come, or this program was ended in between and does not know.
-    isKept = true;
-    return kept;
-  });
+  return (await find(request, {})) ?? fetch(request);
 }
 
-/** What comes after the question mark is a version, or for the page's own program. */
-async function find(request) {
+async function find(request, options) {
   const cache = await caches.open(KEPT);
-  return cache.match(request, { ignoreSearch: true, ignoreVary: true });
+  return cache.match(request, { ignoreVary: true, ...options });
 }
 
 async function forgetOthers() {

@@ -103,7 +103,7 @@ test('a first visit chats at once and fetches little; the next needs no network'
 
 test('the offer: the small model first, each with its size and what to expect', async () => {
   const site = await serve(dist);
-  const thimble = await Thimble.open(browser, `${site.url}?autoload=0`);
+  const thimble = await Thimble.open(browser, `${site.url}?backend=cpu&autoload=0`);
   await thimble.loadButton.waitFor();
   const offers = await thimble.page.locator('.offer').allInnerTexts();
   assert.match(offers[0], /^Thimble\n+[\d.]+ [kM]B · .* · comes with this page\n+A very small model.*often wrong/);

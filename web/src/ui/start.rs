@@ -28,7 +28,7 @@ pub(super) fn Start() -> impl IntoView {
         <section class="start">
             <h2>"A small language model, in this tab"</h2>
             <p class="lead">
-                "Thimble runs the model on your own device. Nothing you write leaves it, and once the model is here you need no network."
+                "It runs on your own device. Nothing you write leaves it, and once it is here you need no network."
             </p>
             {move || match info.get() {
                 None => view! { <ModelCard /> }.into_any(),
