@@ -39,7 +39,7 @@ pub enum Place {
     /// A repository on the hub; its own list says which files there are.
     Hub {
         /// `owner/name`, `owner/name@revision`, `owner/name/file.gguf`.
-        repository: Repository,
+        repository: Box<Repository>,
         /// The hub's address.
         #[serde(default = "public_hub")]
         site: String,
@@ -78,6 +78,7 @@ impl Remote {
     /// A repository of which only the name is known.
     pub fn hub(repository: Repository, site: String) -> Self {
         let name = repository.to_string();
+        let repository = Box::new(repository);
         Self::unlisted(name.clone(), name, Place::Hub { repository, site })
     }
 
