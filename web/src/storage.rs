@@ -83,8 +83,7 @@ pub async fn open(remote: &Remote, report: &Report<'_>) -> Result<Files, Failure
         Place::Files { files } => {
             let opened = fetch(files, folder.as_ref(), report).await?;
             if let Some(folder) = &folder {
-                let (remote, files) = (remote.clone(), files.clone());
-                Record { remote, files }.replace(folder).await;
+                Record::new(remote, files).replace(folder).await;
             }
             Ok(opened)
         }

@@ -18,6 +18,9 @@ pub struct Record {
     pub remote: Remote,
     /// The catalog's, or what was chosen of a repository, at one commit.
     pub files: Vec<WebFile>,
+    /// What they were before, as long as that is kept too.
+    #[serde(default)]
+    before: Vec<WebFile>,
 }
 
 /// The files of a repository: from this device if all of them are there, else by the hub's list of now.
@@ -35,18 +38,16 @@ pub async fn open(
     if let (Some(folder), Some(known)) = (folder, known)
         && let Some(files) = known.stored(folder).await
     {
+        known.replace(folder).await;
         return Ok(files);
     }
     let files = choose(repository, site, folder, report).await?;
-    let mut record = Record {
-        remote: remote.clone(),
-        files,
-    };
-    record.remote.bytes = record.files.iter().map(|file| file.bytes).sum();
     if let Some(folder) = folder {
+        let mut record = Record::new(remote, &files);
+        record.remote.bytes = files.iter().map(|file| file.bytes).sum();
         record.replace(folder).await;
     }
-    fetch(&record.files, folder, report).await
+    fetch(&files, folder, report).await
 }
 
 /// Asks the hub what there is, and chooses the files that make up the model.
@@ -138,18 +139,30 @@ impl Record {
         Some(files)
     }
 
-    /// Takes the place of an older record, whose files are deleted where they are not of this one. Where the browser
-    /// keeps nothing, the next visit begins anew.
-    pub async fn replace(&self, folder: &Folder) {
-        let old = Self::read(folder, &self.remote).await;
-        let old = old.map_or(vec![], |old| old.files);
-        if old == self.files {
-            return;
+    /// What is known of a model from now on.
+    pub fn new(remote: &Remote, files: &[WebFile]) -> Self {
+        Self {
+            remote: remote.clone(),
+            files: files.to_vec(),
+            before: vec![],
         }
-        for file in old.iter().filter(|file| !self.files.contains(file)) {
-            folder.remove(&key(file)).await;
+    }
+
+    /// Takes the place of an older record. Files of another list are deleted when this one has been opened twice: until
+    /// then a browser may still keep the page that knows them. Where it keeps nothing, the next visit begins anew.
+    pub async fn replace(mut self, folder: &Folder) {
+        if let Some(old) = Self::read(folder, &self.remote).await {
+            let is_same = old.files == self.files;
+            if is_same && old.before.is_empty() {
+                return;
+            }
+            self.before = if is_same { vec![] } else { old.files };
+            let is_needed = |file| self.files.contains(file) || self.before.contains(file);
+            for file in old.before.iter().filter(|file| !is_needed(file)) {
+                folder.remove(&key(file)).await;
+            }
         }
-        let json = serde_json::to_string(self).expect("a record is plain data");
+        let json = serde_json::to_string(&self).expect("a record is plain data");
         let _ = folder.write(&name(&self.remote), &json).await;
     }
 }
