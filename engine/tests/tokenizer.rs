@@ -17,7 +17,7 @@ fn here(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The default model's settings.
+/// SmolLM2's settings.
 fn smollm2() -> Metadata {
     let path = here("../models/cache/SmolLM2-135M-Instruct.Q4_1.gguf");
     let source = Source::open(&path).unwrap_or_else(|e| panic!("{e}: run `cargo xtask model`"));

@@ -14,7 +14,7 @@ const site = await serve(dist, { headers });
 const browser = await launch({ adapter: 'any' });
 try {
   for (const [name, query] of RUNS) {
-    const thimble = await Thimble.open(browser, `${site.url}?bench&autoload&${query}`);
+    const thimble = await Thimble.open(browser, `${site.url}?bench&model=smollm2-135m-instruct&autoload&${query}`);
     await thimble.untilReady();
     const report = await thimble.measure(600_000);
     console.log(JSON.stringify({ name, report }));

@@ -12,7 +12,9 @@ import { GREEDY, Thimble } from '../../web/e2e/page.mjs';
 const [rounds, n, ...threads] = process.argv.slice(2).map(Number);
 const here = fileURLToPath(new URL('.', import.meta.url));
 const prompt = fs.readFileSync(path.join(here, 'prompt.txt'), 'utf8').trim();
-const [{ url: model }] = JSON.parse(fs.readFileSync(path.join(dist, 'models/catalog.json'), 'utf8'));
+const id = 'smollm2-135m-instruct';
+const catalog = JSON.parse(fs.readFileSync(path.join(dist, 'models/catalog.json'), 'utf8'));
+const [{ url: model }] = catalog.find((model) => model.id === id).files;
 
 const file = path.join(dist, model);
 const ours = await serve(dist);
@@ -43,7 +45,7 @@ function tell(side, answer) {
 }
 
 async function thimble(count) {
-  const page = await Thimble.open(browser, `${ours.url}?backend=cpu&autoload&threads=${count}`, {
+  const page = await Thimble.open(browser, `${ours.url}?backend=cpu&model=${id}&autoload&threads=${count}`, {
     settings: { sampling: GREEDY, max_tokens: n },
     script: hear,
   });

@@ -1,9 +1,10 @@
-// The real model in the built page: on the CPU, then on WebGPU.
+// A model of 135 M parameters in the built page: on the CPU, then on WebGPU.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { dist, launch, serve } from './lib.mjs';
 import { GREEDY, Thimble } from './page.mjs';
 
+const MODEL = 'model=smollm2-135m-instruct';
 const QUESTION = 'What is the capital of France?';
 let site, browser;
 before(async () => {
@@ -20,11 +21,10 @@ after(async () => {
 let cpuText;
 
 test('CPU: load, ask, stream, stop, ask again, new chat', async (t) => {
-  const thimble = await Thimble.open(browser, `${site.url}?backend=cpu`, {
+  const thimble = await Thimble.open(browser, `${site.url}?backend=cpu&${MODEL}`, {
     settings: { sampling: GREEDY, max_tokens: 200 },
   });
   await thimble.loadButton.waitFor();
-  await thimble.shoot('1-start');
   await thimble.load();
   assert.match(await thimble.ready.innerText(), /CPU/);
   await thimble.shoot('3-ready');
@@ -66,7 +66,7 @@ test('CPU: load, ask, stream, stop, ask again, new chat', async (t) => {
 
 test('WebGPU: load, ask, stream, stop, ask again, new chat; the same text as the CPU', async (t) => {
   // A software adapter writes a few tokens per second.
-  const thimble = await Thimble.open(browser, `${site.url}?backend=gpu`, {
+  const thimble = await Thimble.open(browser, `${site.url}?backend=gpu&${MODEL}`, {
     settings: { sampling: GREEDY, max_tokens: 7 },
   });
   await thimble.load();

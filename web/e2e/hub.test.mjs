@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { serveHub } from './hub-server.mjs';
 import { dist, launch, out, serve } from './lib.mjs';
-import { GREEDY, Thimble, folder, tiny } from './page.mjs';
+import { GREEDY, Thimble, folder, serving, tiny } from './page.mjs';
 
 const DRAFT = 'A question that must not get lost';
 const NAME = 'tiny/sharded';
@@ -27,10 +27,10 @@ function sharded() {
   return { files: { ...files, ...Object.fromEntries(others.map((name) => [name, Buffer.from('not wanted')])) } };
 }
 
-/** Runs `body(thimble, hub)` on a page of its own, whose hub has `repositories`. */
+/** Runs `body(thimble, hub)` on a page of its own without models of its own, whose hub has `repositories`. */
 async function withHub({ repositories = { [NAME]: sharded() }, query = '', sampling = GREEDY, cors, intercept }, body) {
   const hub = await serveHub(repositories, { cors, intercept });
-  const site = await serve(dist);
+  const site = await serve(dist, { intercept: serving({ 'catalog.json': Buffer.from('[]') }) });
   const thimble = await Thimble.open(browser, `${site.url}?hub=${encodeURIComponent(hub.url)}${query}`, { settings: { ...settings, sampling } });
   try {
     await thimble.question.fill(DRAFT);

@@ -14,8 +14,8 @@ after(async () => {
   await browser?.close();
 });
 
-/** Runs `body(thimble, site)` on a page of its own; `files` are served beside it. */
-async function withPage({ files = {}, query = '', in: where = browser, ...options }, body) {
+/** Runs `body(thimble, site)` on a page of its own, which loads nothing unasked; `files` are served beside it. */
+async function withPage({ files = {}, query = '?autoload=0', in: where = browser, ...options }, body) {
   const site = await serve(dist, { intercept: serving(files) });
   const thimble = await Thimble.open(where, `${site.url}${query}`, { settings, ...options });
   try {

@@ -28,11 +28,11 @@ async function answer(url, options = {}) {
 test('any number of threads writes the same', async () => {
   const site = await serve(dist);
   try {
-    const alone = await answer(`${site.url}?threads=1`);
+    const alone = await answer(`${site.url}?threads=1&autoload=0`);
     assert.equal(alone.threads, 1);
     assert.ok(alone.text.length > 0);
     for (const threads of [2, 3]) {
-      assert.deepEqual(await answer(`${site.url}?threads=${threads}`), { text: alone.text, isIsolated: true, threads });
+      assert.deepEqual(await answer(`${site.url}?threads=${threads}&autoload=0`), { text: alone.text, isIsolated: true, threads });
     }
   } finally {
     await site.close();
@@ -42,10 +42,10 @@ test('any number of threads writes the same', async () => {
 test('a host that sets no headers: a service worker isolates the page; without one there is one thread', async () => {
   const site = await serve(dist, { prefix: '/some/where/', headers: {} });
   try {
-    const isolated = await answer(`${site.url}?threads=2`, { until: 'self.crossOriginIsolated' });
+    const isolated = await answer(`${site.url}?threads=2&autoload=0`, { until: 'self.crossOriginIsolated' });
     assert.deepEqual([isolated.isIsolated, isolated.threads], [true, 2]);
     const blocking = { newContext: (options) => browser.newContext({ ...options, serviceWorkers: 'block' }) };
-    const alone = await answer(`${site.url}?threads=2`, { where: blocking });
+    const alone = await answer(`${site.url}?threads=2&autoload=0`, { where: blocking });
     assert.deepEqual(alone, { text: isolated.text, isIsolated: false, threads: 1 });
   } finally {
     await site.close();
@@ -55,7 +55,7 @@ test('a host that sets no headers: a service worker isolates the page; without o
 test('the next model is multiplied by the same threads', async () => {
   const site = await serve(dist);
   try {
-    const thimble = await Thimble.open(browser, `${site.url}?threads=2`, { settings: { sampling: GREEDY, max_tokens: 20 } });
+    const thimble = await Thimble.open(browser, `${site.url}?threads=2&autoload=0`, { settings: { sampling: GREEDY, max_tokens: 20 } });
     const texts = [];
     for (const format of ['q8_0', 'q4_0', 'q8_0']) {
       await thimble.openFiles({ name: `tiny-${format}.gguf`, buffer: tiny(format) });

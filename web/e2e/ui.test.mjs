@@ -17,7 +17,7 @@ after(async () => {
 const open = (options = {}) => Thimble.open(browser, `${site.url}?backend=cpu&model=tiny.gguf&autoload`, options);
 
 test('Enter sends, Shift+Enter breaks the line, an unsent draft waits for the model', async () => {
-  const thimble = await Thimble.open(browser, site.url);
+  const thimble = await Thimble.open(browser, `${site.url}?autoload=0`);
   await thimble.question.fill('One');
   await thimble.question.press('Shift+Enter');
   await thimble.question.pressSequentially('two');

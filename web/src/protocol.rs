@@ -3,7 +3,9 @@
 //! A request travels as the array `[json, File…]`, an event as one string. Every job that the page
 //! starts has a [`JobId`]; events carry it back, so that what an abandoned job still says is dropped.
 
-use hub::Repository;
+mod remote;
+
+pub use remote::{Place, Remote, WebFile};
 use serde::{Deserialize, Serialize};
 
 /// Numbers the page's jobs, upwards from 1.
@@ -74,81 +76,6 @@ pub enum ModelRef {
         /// Bytes of all files.
         bytes: u64,
     },
-}
-
-/// A model on the web.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remote {
-    /// Short name for `?model=` and settings.
-    pub id: String,
-    /// What the page calls it.
-    pub name: String,
-    /// Where its files are.
-    #[serde(flatten)]
-    pub place: Place,
-    /// Size of all files, where known.
-    #[serde(default)]
-    pub bytes: Option<u64>,
-    /// SPDX licence name, where known.
-    #[serde(default)]
-    pub licence: Option<String>,
-}
-
-/// Where the files of a model on the web are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Place {
-    /// One GGUF file.
-    File {
-        /// Address, relative to the page or absolute.
-        url: String,
-        /// Hexadecimal SHA-256 of the file, where known.
-        #[serde(default)]
-        sha256: Option<String>,
-    },
-    /// A repository on the hub; its own list says which files there are.
-    Hub {
-        /// `owner/name`, `owner/name@revision`, `owner/name/file.gguf`.
-        repository: Repository,
-        /// The hub's address.
-        #[serde(default = "public_hub")]
-        site: String,
-    },
-}
-
-fn public_hub() -> String {
-    hub::SITE.to_owned()
-}
-
-impl Remote {
-    /// A repository of which only the name is known.
-    pub fn hub(repository: Repository, site: String) -> Self {
-        let name = repository.to_string();
-        Self {
-            id: name.clone(),
-            name,
-            place: Place::Hub { repository, site },
-            bytes: None,
-            licence: None,
-        }
-    }
-
-    /// A file of which only the address is known.
-    pub fn file(url: &str) -> Self {
-        let path = url.split(['?', '#']).next().unwrap_or(url);
-        let name = path.rsplit('/').find(|part| !part.is_empty());
-        let name = name.unwrap_or(url);
-        Self {
-            id: url.to_owned(),
-            name: name.strip_suffix(".gguf").unwrap_or(name).to_owned(),
-            place: Place::File {
-                url: url.to_owned(),
-                sha256: None,
-            },
-            bytes: None,
-            licence: None,
-        }
-    }
 }
 
 impl ModelRef {
@@ -528,37 +455,4 @@ pub struct Table {
     pub columns: Vec<String>,
     /// As many cells each.
     pub rows: Vec<Vec<String>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_catalog_names_files_and_repositories() {
-        let json = r#"[
-            {"id":"a","name":"A","url":"models/a.gguf","bytes":9,"sha256":"ff","licence":"MIT","source":"x"},
-            {"id":"b","name":"B","repository":"owner/name@v1"}]"#;
-        let models: Vec<Remote> = serde_json::from_str(json).unwrap();
-        let Place::File { url, sha256 } = &models[0].place else {
-            panic!("{models:?}")
-        };
-        assert_eq!(
-            (url.as_str(), sha256.as_deref()),
-            ("models/a.gguf", Some("ff"))
-        );
-        let Place::Hub { repository, site } = &models[1].place else {
-            panic!("{models:?}")
-        };
-        assert_eq!(
-            (repository.to_string().as_str(), site.as_str()),
-            ("owner/name@v1", hub::SITE)
-        );
-        for model in models {
-            let json = serde_json::to_string(&model).unwrap();
-            assert_eq!(serde_json::from_str::<Remote>(&json).unwrap(), model);
-        }
-        let nowhere = r#"{"id":"c","name":"C"}"#;
-        assert!(serde_json::from_str::<Remote>(nowhere).is_err());
-    }
 }

@@ -75,8 +75,8 @@ pub struct Launch {
     pub backend: Option<BackendChoice>,
     /// A model of the catalog, the address of a GGUF file, or a repository of the hub.
     pub model: Option<String>,
-    /// Load without being asked.
-    pub autoload: bool,
+    /// Load without being asked, or never; where it is not said, a model that is on this device or comes with the page.
+    pub autoload: Option<bool>,
     /// Offer to measure the model.
     pub bench: bool,
     /// Address of the hub, without a slash at its end.
@@ -92,7 +92,7 @@ impl Default for Launch {
         Self {
             backend: None,
             model: None,
-            autoload: false,
+            autoload: None,
             bench: false,
             site: hub::SITE.to_owned(),
             threads: None,
@@ -110,7 +110,7 @@ impl Launch {
             ("backend", "auto") => self.backend = Some(BackendChoice::Auto),
             ("model", value) if !value.is_empty() => self.model = Some(value.to_owned()),
             ("threads", value) => self.threads = value.parse().ok().filter(|n| *n > 0),
-            ("autoload", value) => self.autoload = !matches!(value, "0" | "false"),
+            ("autoload", value) => self.autoload = Some(!matches!(value, "0" | "false")),
             ("bench", value) => self.bench = !matches!(value, "0" | "false"),
             ("hub", value) if value.starts_with("https://") || value.starts_with("http://") => {
                 self.site = value.trim_end_matches('/').to_owned();
@@ -169,7 +169,8 @@ mod tests {
             .with("utm", "x");
         assert_eq!(launch.backend, Some(BackendChoice::Cpu));
         assert_eq!(launch.model.as_deref(), Some("a/b.gguf"));
-        assert!(launch.autoload && launch.bench);
+        assert!(launch.autoload == Some(true) && launch.bench);
+        assert_eq!(launch.clone().with("autoload", "0").autoload, Some(false));
         assert_eq!(launch.threads, Some(2));
         assert_eq!(launch.clone().with("threads", "0").threads, None);
         assert_eq!(launch.site, "https://hub.example");

@@ -345,6 +345,14 @@ impl Chat {
         }
     }
 
+    /// What the catalog says of the model that was asked for last.
+    pub fn about(&self) -> Option<&str> {
+        match &self.wanted {
+            Some(ModelRef::Remote(remote)) => remote.about.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The address of the hub that repositories are on.
     pub fn site(&self) -> &str {
         &self.launch.site

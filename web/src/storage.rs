@@ -4,17 +4,17 @@
 //! A file is two entries of one folder: `KEY`, its bytes, and `KEY.whole`, which is empty and there
 //! only once `KEY` is complete and checked. An interrupted download leaves `KEY`; the next one asks
 //! the server for the rest. Nothing of a file ever passes through wasm memory but the checksum's pieces.
-//! A repository of the hub has a third entry, which says what its files are.
+//! A model has a third entry, which says what its files are: so a repository of the hub opens without the hub, and
+//! the files of a version that is gone are deleted.
 
 mod download;
 mod opfs;
 mod repository;
 
-use crate::protocol::{Offer, Phase, Place, Remote};
+use crate::protocol::{Offer, Phase, Place, Remote, WebFile};
 use js_sys::{ArrayBuffer, Uint8Array};
 use opfs::Folder;
 use repository::Record;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -67,17 +67,6 @@ impl Report<'_> {
 /// Files by their names.
 pub type Files = Vec<(String, Blob)>;
 
-/// A file on the web.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct WebFile {
-    name: String,
-    url: String,
-    /// Size, where known.
-    bytes: Option<u64>,
-    /// Hexadecimal SHA-256, where known.
-    sha256: Option<String>,
-}
-
 /// The model's files: from this device, or else from the network and then kept.
 ///
 /// # Errors
@@ -91,9 +80,12 @@ pub async fn open(remote: &Remote, report: &Report<'_>) -> Result<Files, Failure
         );
     }
     match &remote.place {
-        Place::File { url, sha256 } => {
-            let file = single(url, remote.bytes, sha256.as_ref());
-            fetch(&[file], folder.as_ref(), report).await
+        Place::Files { files } => {
+            let opened = fetch(files, folder.as_ref(), report).await?;
+            if let Some(folder) = &folder {
+                Record::new(remote, files).replace(folder).await;
+            }
+            Ok(opened)
         }
         Place::Hub { repository, site } => {
             repository::open(remote, repository, site, folder.as_ref(), report).await
@@ -107,7 +99,7 @@ pub async fn discard(remote: &Remote, file: &str) {
         return;
     };
     for kept in files_of(remote, &folder).await {
-        if kept.name == file {
+        if kept.name() == file {
             folder.remove(&key(&kept)).await;
         }
     }
@@ -198,9 +190,9 @@ pub async fn repositories(site: &str) -> Vec<Offer> {
 /// The files of a model as far as this device knows them.
 async fn files_of(remote: &Remote, folder: &Folder) -> Vec<WebFile> {
     match &remote.place {
-        Place::File { url, sha256 } => vec![single(url, remote.bytes, sha256.as_ref())],
-        Place::Hub { repository, site } => {
-            let record = Record::read(folder, repository, site).await;
+        Place::Files { files } => files.clone(),
+        Place::Hub { .. } => {
+            let record = Record::read(folder, remote).await;
             record.map_or(vec![], |record| record.files)
         }
     }
@@ -213,15 +205,6 @@ async fn is_stored(files: &[WebFile], folder: &Folder) -> bool {
         }
     }
     !files.is_empty()
-}
-
-fn single(url: &str, bytes: Option<u64>, sha256: Option<&String>) -> WebFile {
-    WebFile {
-        name: url.rsplit('/').next().unwrap_or(url).to_owned(),
-        url: url.to_owned(),
-        bytes,
-        sha256: sha256.cloned(),
-    }
 }
 
 /// A file that is on this device, complete and checked.
@@ -261,7 +244,7 @@ async fn fetch(
             }
         };
         before += blob.size() as u64;
-        blobs.push((file.name.clone(), blob));
+        blobs.push((file.name().to_owned(), blob));
     }
     check_all(&fresh, folder, report).await?;
     Ok(blobs)

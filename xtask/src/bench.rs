@@ -1,4 +1,4 @@
-//! How fast the default model is, natively and in Chromium; `peer` compares with other engines.
+//! How fast SmolLM2 is, natively and in Chromium; `peer` compares with other engines.
 
 mod peer;
 
@@ -77,7 +77,7 @@ fn runs() -> Result<Vec<Value>> {
         ("native GPU", "gpu", "1"),
     ];
     for (name, backend, threads) in native {
-        let model = model::Model::default_one()?.cached();
+        let model = model::Fetched::from_catalog()?.cached();
         let report = step(&format!("measuring: {name}"), || {
             let mut thimble = thimble(&[
                 "bench",

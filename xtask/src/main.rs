@@ -2,7 +2,7 @@
 //!
 //! Each task installs what it needs first, so a fresh clone needs no other command. Files:
 //! `site` builds, serves and packs the page; `test` runs and counts every test; `model` fetches
-//! the default model, `synth` makes random ones; `bench` measures and compares; `setup` and `debian` install the tools; `sizes` measures the page;
+//! SmolLM2, `synth` makes random ones; `bench` measures and compares; `setup` and `debian` install the tools; `sizes` measures the page;
 //! `count` reads test summaries; `sh` runs commands.
 
 mod bench;
@@ -24,14 +24,14 @@ type Result<T = ()> = std::result::Result<T, String>;
 const HELP: &str = "\
 usage: cargo xtask <task>
 
-  serve [--port N]   build the page with the default model and serve it on 127.0.0.1 (default port 8080)
+  serve [--port N]   build the page with its models and serve it on 127.0.0.1 (default port 8080)
   test               run every test, native and in the browser; ends with `N passed, N failed`
   dist               write the page as a static folder, dist/, for any web server and any sub-path
   ci <part>...       run parts of `test` alone: fmt clippy nextest doc browser dist e2e sizes
-  model              fetch the default model into models/cache/
+  model              fetch SmolLM2 into models/cache/
   synth <family>     write a random checkpoint of a published model's size into models/cache/:
                      ssmoelm (12 MB), metis (1.8 GB), neo-3 (2.3 GB), mtlm1 (0.8 GB)
-  bench [--json F]   measure the default model natively and in Chromium, and print one table
+  bench [--json F]   measure SmolLM2 natively and in Chromium, and print one table
         --peer wllama|llama-cpp [--rounds N]
                      compare with another engine instead, in turn
   sizes              print the raw, gzip and brotli size of each wasm and JavaScript file in dist/

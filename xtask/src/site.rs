@@ -8,17 +8,13 @@
 //!   `worker_bg.wasm`, `snippets/`);
 //! - it replaces its whole output folder, so that is `target/site` (Trunk.toml) and not `dist`,
 //!   where the model lies.
-//!
-//! A browser may hold old worker files in its cache, so a new page must ask for them by a new URL.
-//! The contract: index.html has `<meta name="thimble-build" content="dev">`; here the content
-//! becomes a hash of the worker's files; the app starts the worker from
-//! `./worker_loader.js?v=CONTENT`; every file that the worker imports gets the same query here.
 
-use crate::model::{self, Model};
+mod version;
+
+use crate::model::{self, Offered};
 use crate::setup::{self, Node, Wasm};
 use crate::sh::{self, step};
 use crate::{Result, sizes};
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -31,7 +27,7 @@ const TRUNK_DIST: &str = "target/site";
 /// The finished static page.
 pub const DIST: &str = "dist";
 /// What the page is made of: `serve` builds again when one of these changes.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 15] = [
     "index.html",
     "Cargo.lock",
     "Cargo.toml",
@@ -40,6 +36,8 @@ const SOURCES: [&str; 13] = [
     "engine/src",
     "hub/Cargo.toml",
     "hub/src",
+    "models/catalog.json",
+    "models/thimble",
     "shaders",
     "web/Cargo.toml",
     "web/assets",
@@ -47,7 +45,7 @@ const SOURCES: [&str; 13] = [
     "web/style.css",
 ];
 
-/// Builds the page into `dist/` with the default model, for any static host and any sub-path.
+/// Builds the page into `dist/` with every model of the catalog, for any static host and any sub-path.
 pub fn make() -> Result {
     let wasm = Wasm::ready()?;
     setup::trunk()?;
@@ -64,7 +62,7 @@ pub fn dist() -> Result {
         .filter_map(|f| Some(f.metadata().ok()?.len()))
         .sum();
     println!(
-        "\n{DIST}/ is ready: {:.1} MB with the model",
+        "\n{DIST}/ is ready: {:.1} MB with the models",
         total as f64 / 1e6
     );
     Ok(())
@@ -80,7 +78,9 @@ pub fn serve(port: u16) -> Result {
         .map_err(|e| format!("cannot serve on port {port}: {e}; choose another with --port N"))?;
     let wasm = Wasm::ready()?;
     setup::trunk()?;
-    model::fetch()?;
+    if let Err(e) = model::fetch() {
+        eprintln!("\nwarning: {e}\nThe page offers its own model alone.");
+    }
     let built = newest_change();
     build(&wasm)?;
     watch(web_server(port)?, built, || build(&wasm))
@@ -133,73 +133,12 @@ fn build(wasm: &Wasm) -> Result {
         let mut trunk = wasm.cmd("trunk", &["build", "--release"])?;
         // Trunk takes the usual `NO_COLOR=1` for a malformed option.
         sh::run(trunk.env_remove("NO_COLOR").stdin(Stdio::null()))?;
-        version_worker(Path::new(TRUNK_DIST))?;
+        version::worker(Path::new(TRUNK_DIST))?;
         assemble()
     })
 }
 
-/// Writes the build's version into the page and into the worker's files.
-fn version_worker(site: &Path) -> Result {
-    let mut hasher = Sha256::new();
-    for file in sh::files(site) {
-        let name = file.strip_prefix(site).unwrap_or(&file).to_string_lossy();
-        if name.starts_with("worker") || name.starts_with("snippets") {
-            hasher.update(fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?);
-        }
-    }
-    let hash = format!("{:x}", hasher.finalize());
-    let version = &hash[..12];
-    edit(&site.join("worker_loader.js"), |text| {
-        version_file(text, "./worker.js", version)
-    })?;
-    edit(&site.join("worker.js"), |text| {
-        version_file(&version_snippets(text, version), "worker_bg.wasm", version)
-    })?;
-    edit(&site.join("index.html"), |text| version_page(text, version))
-}
-
-/// Replaces a file's text; `change` returns `None` for a text that it does not know.
-fn edit(path: &Path, change: impl Fn(&str) -> Option<String>) -> Result {
-    let new = change(&sh::read(path)?).ok_or_else(|| {
-        format!(
-            "{} is not as expected; the contract is in xtask/src/site.rs",
-            path.display()
-        )
-    })?;
-    sh::write(path, new)
-}
-
-/// Adds `?v=VERSION` to every quoted mention of `file`, of which there must be one at least.
-fn version_file(script: &str, file: &str, version: &str) -> Option<String> {
-    let mut new = script.to_owned();
-    for quote in ['\'', '"'] {
-        let old = format!("{quote}{file}{quote}");
-        new = new.replace(&old, &format!("{quote}{file}?v={version}{quote}"));
-    }
-    (new != script).then_some(new)
-}
-
-/// Adds `?v=VERSION` to every import of `./snippets/….js`.
-fn version_snippets(script: &str, version: &str) -> String {
-    let lines = script.split_inclusive('\n').map(|line| {
-        let import = line.starts_with("import ") && line.contains("./snippets/");
-        match line.rfind(".js").filter(|_| import) {
-            Some(end) => format!("{}?v={version}{}", &line[..end + 3], &line[end + 3..]),
-            None => line.to_owned(),
-        }
-    });
-    lines.collect()
-}
-
-/// Sets the content of `<meta name="thimble-build" content="…">`.
-fn version_page(html: &str, version: &str) -> Option<String> {
-    let tag = "<meta name=\"thimble-build\" content=\"";
-    let (before, rest) = html.split_once(tag)?;
-    let (_, after) = rest.split_once('"')?;
-    Some(format!("{before}{tag}{version}\"{after}"))
-}
-
-/// Brings `dist/` up to date: Trunk's files, the catalog and the model.
+/// Brings `dist/` up to date: Trunk's files, the catalog and the models.
 fn assemble() -> Result {
     let copy = |from: &Path, to: &Path| {
         let dir = to.parent().unwrap_or(Path::new(DIST));
@@ -208,12 +147,20 @@ fn assemble() -> Result {
             .map_err(|e| format!("cannot copy {} to {}: {e}", from.display(), to.display()))
     };
     let dist = Path::new(DIST);
-    let model = Model::default_one()?;
-    let mut wanted = vec![dist.join(model::CATALOG), dist.join(&model.url)];
-    copy(Path::new(model::CATALOG), &wanted[0])?;
-    // Not a link: what happens to the page's copy must not happen to the downloaded file.
-    if changed_since(&model.cached(), &wanted[1]) {
-        copy(&model.cached(), &wanted[1])?;
+    let Offered { catalog, files } = model::offered()?;
+    sh::write(
+        Path::new(TRUNK_DIST).join(model::CATALOG),
+        format!("{catalog:#}\n"),
+    )?;
+    version::service_worker(Path::new(TRUNK_DIST))?;
+    let mut wanted = Vec::new();
+    for (from, place) in files {
+        let to = dist.join(place);
+        // Not a link: what happens to the page's copy must not happen to the downloaded file.
+        if changed_since(&from, &to) {
+            copy(&from, &to)?;
+        }
+        wanted.push(to);
     }
     for from in sh::files(TRUNK_DIST) {
         let to = dist.join(from.strip_prefix(TRUNK_DIST).unwrap_or(&from));
@@ -241,29 +188,6 @@ fn changed_since(original: &Path, copy: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_worker_asks_for_files_of_its_own_version() {
-        let shim = "import init from './worker.js';await init();";
-        let versioned = "import init from './worker.js?v=abc';await init();";
-        assert_eq!(
-            version_file(shim, "./worker.js", "abc").as_deref(),
-            Some(versioned)
-        );
-        assert_eq!(version_file(versioned, "./worker.js", "abc"), None);
-
-        let script = "import { a } from './snippets/engine-1f/inline0.js';\nimport * as b from \"./snippets/x.js\"\nlet c = './snippets/d.js';\n";
-        let expected = "import { a } from './snippets/engine-1f/inline0.js?v=abc';\nimport * as b from \"./snippets/x.js?v=abc\"\nlet c = './snippets/d.js';\n";
-        assert_eq!(version_snippets(script, "abc"), expected);
-    }
-
-    #[test]
-    fn the_page_carries_the_version() {
-        let html = "<head><meta name=\"thimble-build\" content=\"dev\"></head>";
-        let expected = "<head><meta name=\"thimble-build\" content=\"abc\"></head>";
-        assert_eq!(version_page(html, "abc").as_deref(), Some(expected));
-        assert_eq!(version_page("<head></head>", "abc"), None);
-    }
 
     #[test]
     fn a_copy_is_renewed_when_it_differs() {

@@ -55,7 +55,7 @@ pub fn load_smollm2(options: &LoadOptions) -> Engine {
     let file = path("models/cache/SmolLM2-135M-Instruct.Q4_1.gguf");
     assert!(
         file.exists(),
-        "the default model is not there; run `cargo xtask model` first"
+        "SmolLM2 is not there; run `cargo xtask model` first"
     );
     load_files(vec![Source::open(file).unwrap()], options)
 }

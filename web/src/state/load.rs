@@ -32,7 +32,7 @@ impl Loading {
 
     fn new(id: JobId, model: &ModelRef) -> Self {
         let (phase, total_bytes) = match model {
-            ModelRef::Remote(remote) => (Phase::Downloading, remote.bytes),
+            ModelRef::Remote(remote) => (Phase::Downloading, remote.size()),
             ModelRef::Local { bytes, .. } => (Phase::Loading, Some(*bytes)),
         };
         Self {
@@ -180,17 +180,18 @@ impl Chat {
         let first = first.cloned();
         let again = matches!(self.offers, Offers::Known(_));
         self.offers = Offers::Known(models);
-        // A model that is on this device already costs nobody a download.
         match first {
-            Some(offer)
-                if !again
-                    && self.model == Model::Absent
-                    && (offer.stored || self.launch.autoload) =>
-            {
+            Some(offer) if !again && self.model == Model::Absent && self.loads_unasked(&offer) => {
                 self.load(ModelRef::Remote(offer.model), now_ms)
             }
             _ => vec![],
         }
+    }
+
+    /// A model that is on this device costs nobody a download, and one that comes with the page hardly anything.
+    fn loads_unasked(&self, offer: &Offer) -> bool {
+        let costs_little = offer.stored || offer.model.bundled;
+        self.launch.autoload.unwrap_or(costs_little)
     }
 
     /// A model that the address asks for and the catalog does not know.

@@ -3,18 +3,20 @@ mod hub;
 mod load;
 
 use super::*;
-use crate::protocol::{BUILD, BackendChoice, Phase, Place, Preferences, Remote};
+use crate::protocol::{BUILD, BackendChoice, Phase, Place, Preferences, Remote, WebFile};
 
 fn remote() -> Remote {
     Remote {
         id: "tiny".into(),
         name: "Tiny".into(),
-        place: Place::File {
-            url: "models/tiny.gguf".into(),
-            sha256: None,
+        place: Place::Files {
+            files: vec![WebFile {
+                url: "models/tiny.gguf".into(),
+                bytes: Some(1000),
+                ..WebFile::default()
+            }],
         },
-        bytes: Some(1000),
-        licence: Some("MIT".into()),
+        ..Remote::file("models/tiny.gguf")
     }
 }
 

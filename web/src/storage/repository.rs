@@ -1,8 +1,9 @@
-//! A repository of the hub: which of its files are the model, and a record of that on this device.
+//! A repository of the hub: which of its files are the model. And a record of what a model's files are, kept on this
+//! device.
 
 use super::opfs::Folder;
-use super::{Failure, Files, Report, WebFile, describe, download, fetch, hash, key, stored};
-use crate::protocol::{Place, Remote};
+use super::{Failure, Files, Report, absolute, describe, download, fetch, hash, key, stored};
+use crate::protocol::{Place, Remote, WebFile};
 use hub::{Entry, Listing, Repository};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen_futures::JsFuture;
@@ -11,12 +12,15 @@ use web_sys::Blob;
 /// How a record's name ends.
 const ENDING: &str = ".repository";
 
-/// What is known of a repository without the network.
+/// What is known of a model without the network.
 #[derive(Serialize, Deserialize)]
 pub struct Record {
     pub remote: Remote,
-    /// What was chosen of it, at one commit.
+    /// The catalog's, or what was chosen of a repository, at one commit.
     pub files: Vec<WebFile>,
+    /// What they were before, as long as that is kept too.
+    #[serde(default)]
+    before: Vec<WebFile>,
 }
 
 /// The files of a repository: from this device if all of them are there, else by the hub's list of now.
@@ -28,30 +32,22 @@ pub async fn open(
     report: &Report<'_>,
 ) -> Result<Files, Failure> {
     let known = match folder {
-        Some(folder) => Record::read(folder, repository, site).await,
+        Some(folder) => Record::read(folder, remote).await,
         None => None,
     };
-    if let (Some(folder), Some(known)) = (folder, &known)
+    if let (Some(folder), Some(known)) = (folder, known)
         && let Some(files) = known.stored(folder).await
     {
+        known.replace(folder).await;
         return Ok(files);
     }
     let files = choose(repository, site, folder, report).await?;
-    let mut record = Record {
-        remote: remote.clone(),
-        files,
-    };
-    record.remote.bytes = record.files.iter().map(|file| file.bytes).sum();
     if let Some(folder) = folder {
-        // What belongs to an older commit is of no use any more.
-        for old in known.into_iter().flat_map(|known| known.files) {
-            if !record.files.contains(&old) {
-                folder.remove(&key(&old)).await;
-            }
-        }
-        record.write(folder, repository, site).await;
+        let mut record = Record::new(remote, &files);
+        record.remote.bytes = files.iter().map(|file| file.bytes).sum();
+        record.replace(folder).await;
     }
-    fetch(&record.files, folder, report).await
+    fetch(&files, folder, report).await
 }
 
 /// Asks the hub what there is, and chooses the files that make up the model.
@@ -115,9 +111,9 @@ async fn text(blob: &Blob) -> Result<String, String> {
 }
 
 impl Record {
-    /// The record of a repository.
-    pub async fn read(folder: &Folder, repository: &Repository, site: &str) -> Option<Self> {
-        let text = folder.read(&name(repository, site)).await?;
+    /// The record of a model.
+    pub async fn read(folder: &Folder, remote: &Remote) -> Option<Self> {
+        let text = folder.read(&name(remote)).await?;
         serde_json::from_str(&text).ok()
     }
 
@@ -138,18 +134,44 @@ impl Record {
     async fn stored(&self, folder: &Folder) -> Option<Files> {
         let mut files = Vec::new();
         for file in &self.files {
-            files.push((file.name.clone(), stored(file, folder).await?));
+            files.push((file.name().to_owned(), stored(file, folder).await?));
         }
         Some(files)
     }
 
-    /// Where the browser keeps nothing, the next visit asks the hub again.
-    async fn write(&self, folder: &Folder, repository: &Repository, site: &str) {
-        let json = serde_json::to_string(self).expect("a record is plain data");
-        let _ = folder.write(&name(repository, site), &json).await;
+    /// What is known of a model from now on.
+    pub fn new(remote: &Remote, files: &[WebFile]) -> Self {
+        Self {
+            remote: remote.clone(),
+            files: files.to_vec(),
+            before: vec![],
+        }
+    }
+
+    /// Takes the place of an older record. Files of another list are deleted when this one has been opened twice: until
+    /// then a browser may still keep the page that knows them. Where it keeps nothing, the next visit begins anew.
+    pub async fn replace(mut self, folder: &Folder) {
+        if let Some(old) = Self::read(folder, &self.remote).await {
+            let is_same = old.files == self.files;
+            if is_same && old.before.is_empty() {
+                return;
+            }
+            self.before = if is_same { vec![] } else { old.files };
+            let is_needed = |file| self.files.contains(file) || self.before.contains(file);
+            for file in old.before.iter().filter(|file| !is_needed(file)) {
+                folder.remove(&key(file)).await;
+            }
+        }
+        let json = serde_json::to_string(&self).expect("a record is plain data");
+        let _ = folder.write(&name(&self.remote), &json).await;
     }
 }
 
-fn name(repository: &Repository, site: &str) -> String {
-    hash(&format!("{site}\n{repository}")) + ENDING
+fn name(remote: &Remote) -> String {
+    let place = match &remote.place {
+        // Two pages of one site may each have a model of this name.
+        Place::Files { .. } => absolute(&remote.id),
+        Place::Hub { repository, site } => format!("{site}\n{repository}"),
+    };
+    hash(&place) + ENDING
 }

@@ -41,15 +41,15 @@ fn Choice() -> impl IntoView {
 fn OfferRow(offer: Offer) -> impl IntoView {
     let ui = ui();
     let Offer { model, stored } = offer;
-    let size = model.bytes.map(format::bytes);
-    let place = if stored {
-        "stored on this device"
-    } else {
-        "downloaded once, then kept on this device"
+    let size = model.size().map(format::bytes);
+    let place = match stored {
+        true => "stored on this device",
+        false if model.bundled => "comes with this page",
+        false => "downloaded once, then kept on this device",
     };
     let facts = [size.clone(), model.licence.clone(), Some(place.to_owned())];
     let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
-    let name = model.name.clone();
+    let (name, about) = (model.name.clone(), model.about.clone());
     let label = match size {
         Some(size) if !stored => format!("Load {size}"),
         _ => "Load".to_owned(),
@@ -59,6 +59,7 @@ fn OfferRow(offer: Offer) -> impl IntoView {
             <div>
                 <h3>{name}</h3>
                 <p class="muted">{facts}</p>
+                {about.map(|about| view! { <p class="muted">{about}</p> })}
             </div>
             <button class="primary" data-testid="load" on:click=move |_| ui.act(Action::Load(ModelRef::Remote(model.clone())))>
                 {label}

@@ -65,8 +65,8 @@ fn Answers() -> impl IntoView {
         <fieldset>
             <legend>"Answers"</legend>
             <label class="field">
-                <span class="label">"System prompt"</span>
-                <textarea rows="3" placeholder="How the model should behave; may stay empty" prop:value=system
+                <span class="label">"System prompt"<small class="hint">"Empty: none. Very small models do not follow one"</small></span>
+                <textarea rows="3" placeholder="How the model should behave" prop:value=system
                     on:change=move |e| ui.change(|s| s.system_prompt = event_target_value(&e)) />
             </label>
             <Number label="Longest answer" unit="tokens" min=1 max=Settings::MAX_TOKENS

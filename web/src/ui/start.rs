@@ -8,11 +8,12 @@ use crate::protocol::Info;
 use crate::state::{Action, Chat, Model};
 use leptos::prelude::*;
 
+/// Short and simple: the smallest models have something to say to these.
 const EXAMPLES: [&str; 4] = [
+    "Hello! Who are you?",
+    "Tell me a short story about a cat.",
+    "What can I do on a rainy day?",
     "Why is the sky blue?",
-    "Write a short poem about a tailor.",
-    "What can I do on a rainy afternoon?",
-    "What is a neural network?",
 ];
 
 #[component]
@@ -27,7 +28,7 @@ pub(super) fn Start() -> impl IntoView {
         <section class="start">
             <h2>"A small language model, in this tab"</h2>
             <p class="lead">
-                "Thimble runs the model on your own device. Nothing you write leaves it, and once the model is here you need no network."
+                "It runs on your own device. Nothing you write leaves it, and once it is here you need no network."
             </p>
             {move || match info.get() {
                 None => view! { <ModelCard /> }.into_any(),
@@ -52,16 +53,22 @@ fn ReadyCard(info: Info) -> impl IntoView {
         format::bytes(info.weight_bytes),
         format!("context of {} tokens", format::integer(info.context.into())),
     ];
-    let caution = if info.has_template {
-        "Ready. A model this small often makes things up: check what matters."
-    } else {
-        "Ready. This model has no chat template: it goes on with your text instead of answering it."
+    let about = ui
+        .chat
+        .with_untracked(|chat| chat.about().map(str::to_owned));
+    let caution = match about {
+        _ if !info.has_template => {
+            "This model has no chat template: it goes on with your text instead of answering it."
+                .to_owned()
+        }
+        Some(about) => about,
+        None => "A model this small often makes things up: check what matters.".to_owned(),
     };
     view! {
         <section class="card" aria-label="Model" data-testid="ready">
             <h3>{info.name}</h3>
             <p class="muted">{facts.join(" · ")}</p>
-            <p class="muted">{caution}</p>
+            <p class="muted">{format!("Ready. {caution}")}</p>
             {info.backend_reason.map(|why| view! { <p class="muted" data-testid="why">{format!("Runs on {}: {why}.", info.backend)}</p> })}
             {info.found.map(|found| view! {
                 <p class="muted" data-testid="found">{format!("Its files leave something open; this fits best: {found}.")}</p>

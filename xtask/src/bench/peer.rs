@@ -160,7 +160,7 @@ fn wllama(rounds: usize) -> Result<Vec<Pair>> {
 fn llama_cpp(rounds: usize) -> Result<Vec<Pair>> {
     thimble_built()?;
     let python = setup::llama_cpp(LLAMA_CPP)?;
-    let model = model::Model::default_one()?.cached();
+    let model = model::Fetched::from_catalog()?.cached();
     let prompt = sh::read(PROMPT)?;
     let n = NEW_TOKENS.to_string();
     let ours = |threads: usize| {

@@ -1,5 +1,5 @@
 //! Other workers that multiply with this one: each runs this same program and has a memory of its own, and they share
-//! the engine's desk. It takes a page that is isolated from others (web/assets/isolation.js).
+//! the engine's desk. It takes a page that is isolated from others (web/assets/service-worker.js).
 
 use crate::scope;
 use engine::{Crew, cpu::Desk, cpu::serve};

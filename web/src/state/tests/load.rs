@@ -88,6 +88,59 @@ fn a_stored_model_loads_by_itself_once() {
 }
 
 #[test]
+fn the_model_that_comes_with_the_page_loads_by_itself() {
+    let bundled = Remote {
+        id: "bundled".into(),
+        about: Some("Very small.".into()),
+        bundled: true,
+        ..Remote::file("models/bundled.gguf")
+    };
+    let loaded = |launch: Launch, other_is_stored| {
+        let offer = |model: &Remote, stored| Offer {
+            model: model.clone(),
+            stored,
+        };
+        let models = vec![offer(&bundled, false), offer(&remote(), other_is_stored)];
+        let mut chat = Chat::new(Settings::default(), launch);
+        match &chat.apply(Event::Catalog { models }, 0.0)[..] {
+            [Command::Send(Request::Load { model, .. })] => model.name().to_owned(),
+            commands => {
+                assert_eq!(commands, []);
+                assert_eq!(chat.model, Model::Absent);
+                "none".to_owned()
+            }
+        }
+    };
+    let visit = Launch::default;
+    assert_eq!(loaded(visit(), false), "bundled");
+    assert_eq!(loaded(visit(), true), "bundled");
+    assert_eq!(loaded(visit().with("autoload", "0"), true), "none");
+    // A visitor who asks for another is not given this one.
+    let remote = remote();
+    assert_eq!(loaded(visit().with("model", &remote.id), false), "none");
+    let last_model = Some(remote.id.clone());
+    let again = Launch {
+        last_model,
+        ..visit()
+    };
+    assert_eq!(loaded(again.clone(), true), remote.name);
+    assert_eq!(loaded(again, false), "bundled");
+}
+
+#[test]
+fn what_the_catalog_says_of_a_model_is_known_once_it_is_asked_for() {
+    let mut chat = fresh();
+    assert_eq!(chat.about(), None);
+    let about = Some("Very small.".to_owned());
+    let model = Remote { about, ..remote() };
+    chat.act(Action::Load(ModelRef::Remote(model)), 0.0);
+    assert_eq!(chat.about(), Some("Very small."));
+    let (name, bytes) = ("a.gguf".into(), 9);
+    chat.act(Action::Load(ModelRef::Local { name, bytes }), 0.0);
+    assert_eq!(chat.about(), None);
+}
+
+#[test]
 fn the_model_of_the_last_visit_loads_by_itself_as_long_as_it_is_stored() {
     let other = Remote {
         id: "other".into(),
