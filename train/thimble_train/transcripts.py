@@ -28,6 +28,10 @@ def converse(thimble, folder, conversations, settings=()):
             lines.append(line.rstrip("\n"))
         raise SystemExit("thimble chat ended: " + "\n".join(lines))
 
+    # What it says of the model; then it listens.
+    while " · context " not in (line := chat.stdout.readline()):
+        if not line:
+            raise SystemExit(f"{thimble} did not open {folder}")
     answers = []
     for number, questions in enumerate(conversations):
         if number:
