@@ -36,8 +36,12 @@ self.addEventListener('fetch', (event) => {
 async function newest(request) {
   const kept = await find(request, { ignoreSearch: true });
   if (!kept) return fetch(request);
-  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
-  return (await Promise.race([fetch(request).catch(() => {}), late])) ?? kept;
+  // A request that hung on would keep later ones for the same address waiting.
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
+  return fetch(request, { signal: patience.signal })
+    .catch(() => kept)
+    .finally(() => clearTimeout(timer));
 }
 
 /** What has another address in each build. */

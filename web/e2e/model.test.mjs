@@ -218,7 +218,9 @@ test('a full disk: the model is held in memory, and the page says so', async () 
     response.write(model.subarray(0, model.length - 100));
     told.then(() => response.end(model.subarray(model.length - 100)));
   };
-  await withPage({ files: { 'big.gguf': inTwo }, query: '?model=big.gguf' }, async (thimble) => {
+  // Without the service worker: what it keeps would already be more than there is room for.
+  const bare = { newContext: (options) => browser.newContext({ ...options, serviceWorkers: 'block' }) };
+  await withPage({ files: { 'big.gguf': inTwo }, query: '?model=big.gguf', in: bare }, async (thimble) => {
     const devtools = await thimble.page.context().newCDPSession(thimble.page);
     const { origin } = new URL(thimble.page.url());
     await devtools.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 10_000 });
