@@ -27,6 +27,7 @@ def main():
     command("evaluate", "figures of FOLDER's model, and the logits that the engine is tested by", "WORK", "FOLDER", "GOLDEN")
     talk = command("transcripts", "thirty conversations with FOLDER's model by the program THIMBLE", "THIMBLE", "FOLDER", "OUT")
     talk.add_argument("settings", nargs=argparse.REMAINDER, help="as for `thimble chat`")
+    command("sweep", "those conversations under several samplings", "THIMBLE", "FOLDER")
     command("curves", "the picture of WORK/curves.csv", "WORK", "PICTURE")
     everything = command("all", "everything above in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
     everything.add_argument("--tokens", type=int, default=1_000_000)
@@ -61,6 +62,9 @@ def run(command, a):
     elif command == "transcripts":
         from thimble_train.transcripts import write_transcripts
         write_transcripts(a.THIMBLE, a.FOLDER, a.OUT, a.settings)
+    elif command == "sweep":
+        from thimble_train.transcripts import sweep
+        sweep(a.THIMBLE, a.FOLDER)
     elif command == "curves":
         from thimble_train.evaluate import draw_curves
         draw_curves(Path(a.WORK) / "curves.csv", a.PICTURE)

@@ -84,6 +84,7 @@ def write_golden(model, tokenizer, path):
         arrays[f"ids_{i}"] = np.array(ids, np.int32)
         arrays[f"logits_{i}"] = model.logits(torch.tensor([ids]), quantised=False)[0, -1:].numpy()
     save_file(arrays, path)
+    Path(path).chmod(0o644)
 
 
 def draw_curves(table, picture):
@@ -102,16 +103,16 @@ def draw_curves(table, picture):
             before += int(rows[i - 1]["tokens"])
         xs.append((before + int(row["tokens"])) / 1e6)
         for kind, values in ys.items():
-            values.append(float(row[kind]))
+            values.append(float(row[kind] or "nan"))
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for kind, values in ys.items():
         axes.plot(xs, values, label=f"held-out {kind}")
-    for x, row, last in zip(xs[1:], rows[1:], rows):
+    for x, row, last in zip(xs, rows[1:], rows):
         if row["quantised"] != last["quantised"]:
             axes.axvline(x, color="grey", linestyle=":", label="weights rounded from here")
         if row["stage"] != last["stage"]:
             axes.axvline(x, color="grey", linestyle="--", label="finetuning from here")
     axes.set_xlabel("million tokens read")
     axes.set_ylabel("nats per token")
-    axes.legend()
+    axes.legend(loc="upper right")
     figure.savefig(picture, bbox_inches="tight", dpi=120)

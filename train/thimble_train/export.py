@@ -18,6 +18,7 @@ def export(checkpoint, tokenizer, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(packed_tensors(model), folder / "model.safetensors", {"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "config.json").write_text(json.dumps(settings(model.config), indent=2) + "\n")
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
 

@@ -8,6 +8,9 @@ QUESTIONS = Path(__file__).parent.parent / "data" / "transcript-questions.tsv"
 # What `thimble chat` says of an answer, on a line of its own behind it.
 FIGURES = re.compile(r"^\[.*tokens/s.*\]$")
 
+# (temperature, top-k, repetition penalty) that the default sampling is chosen among.
+SAMPLINGS = [(0.0, 0, 1.0), (0.0, 0, 1.15), (0.0, 0, 1.3), (0.3, 40, 1.15), (0.55, 20, 1.15), (0.7, 40, 1.1)]
+
 
 def converse(thimble, folder, conversations, settings=()):
     """The answers to each turn of each conversation [[question, ..], ..]; `settings` as for `thimble chat`."""
@@ -53,8 +56,8 @@ def questions():
 
 def write_transcripts(thimble, folder, out, settings=()):
     """Writes all thirty to the Markdown file `out`, as they come."""
-    lines = ["# Transcripts", "", "Thirty conversations of three turns, one after another, unedited, with "
-             + ("`" + " ".join(settings) + "`." if settings else "the default sampling.")]
+    lines = ["# Transcripts", "", "Thirty conversations of three turns, one after another, unedited, by the model's own sampling"
+             + (" but `" + " ".join(settings) + "`." if settings else ".")]
     asked = questions()
     for number, (said, answers) in enumerate(zip(asked, converse(thimble, folder, asked, settings)), 1):
         lines += ["", f"## {number}"]
@@ -74,3 +77,13 @@ def measures(answers):
         return len(grams) > len(set(grams))
 
     return total / len(flat), len({w for said in words for w in said}) / total, sum(map(repeats, words)) / len(flat)
+
+
+def sweep(thimble, folder):
+    """Prints what `measures` says of the thirty conversations under each of SAMPLINGS."""
+    print("| temperature | top-k | penalty | words per answer | distinct words | answers that repeat |")
+    print("| --- " * 6 + "|")
+    for temperature, top_k, penalty in SAMPLINGS:
+        settings = ["--temperature", temperature, "--top-k", top_k, "--repetition-penalty", penalty, "--seed", 1, "-n", 120]
+        words, distinct, repeats = measures(converse(thimble, folder, questions(), map(str, settings)))
+        print(f"| {temperature} | {top_k} | {penalty} | {words:.1f} | {distinct:.2f} | {repeats:.0%} |")
