@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn pytest_summary() {
         assert_eq!(pytest("....\n9 passed in 3.21s\n"), counts(9, 0));
-        let mixed = "FAILED a in b\n=== 1 failed, 8 passed, 2 warnings, 1 error in 61.00s (0:01:01) ===\n";
+        let mixed =
+            "FAILED a in b\n=== 1 failed, 8 passed, 2 warnings, 1 error in 61.00s (0:01:01) ===\n";
         assert_eq!(pytest(mixed), counts(8, 2));
         assert_eq!(pytest("No module named pytest"), None);
     }

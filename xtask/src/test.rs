@@ -201,7 +201,14 @@ fn train(_: &Shared) -> Result<Counts> {
     let python = setup::trainer()?;
     sh::run(&mut cmd(
         "cargo",
-        &["build", "--locked", "--package", "engine", "--bin", "thimble"],
+        &[
+            "build",
+            "--locked",
+            "--package",
+            "engine",
+            "--bin",
+            "thimble",
+        ],
     ))?;
     let mut pytest = cmd(python, &["-m", "pytest", "train/tests"]);
     pytest.env("THIMBLE", sh::built("thimble")?);
