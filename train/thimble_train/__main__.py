@@ -29,7 +29,7 @@ def main():
     talk.add_argument("settings", nargs=argparse.REMAINDER, help="as for `thimble chat`")
     command("sweep", "those conversations under several samplings", "THIMBLE", "FOLDER")
     command("curves", "the picture of WORK/curves.csv", "WORK", "PICTURE")
-    everything = command("all", "everything above in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
+    everything = command("all", "from prepare to export, in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
     everything.add_argument("--tokens", type=int, default=1_000_000)
     arguments = parser.parse_args()
     if arguments.command == "all":

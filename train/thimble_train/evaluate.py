@@ -32,13 +32,14 @@ def evaluate(work, folder, golden):
     in_training = held_out_losses(config, trained, held_out, True, "cpu")
     in_file = held_out_losses(config, stored, held_out, False, "cpu")
     total, active = config.counts()
+    texts = rows_of(work, "prose-held-out") + rows_of(work, "conversations-held-out")
     figures = {
         "parameters": total, "active parameters": active,
         "bytes": (Path(folder) / "model.safetensors").stat().st_size,
         "nats per token, trainer": in_training, "nats per token, file": in_file,
         "perplexity, file": {kind: float(np.exp(loss)) for kind, loss in in_file.items()},
         "bits per byte": {
-            kind: loss / np.log(2) * tokens_per_byte(tokenizer, work, kind) for kind, loss in in_file.items()
+            kind: loss / np.log(2) * tokens_per_byte(tokenizer, texts, kind) for kind, loss in in_file.items()
         },
     }
     print(json.dumps(figures, indent=2))
@@ -46,9 +47,8 @@ def evaluate(work, folder, golden):
     write_golden(stored, tokenizer, golden)
 
 
-def tokens_per_byte(tokenizer, work, kind):
-    """Of the held-out texts of a kind; of conversations, the assistant's tokens and bytes alone."""
-    rows = rows_of(work, "prose-held-out") + rows_of(work, "conversations-held-out")
+def tokens_per_byte(tokenizer, rows, kind):
+    """Of the texts of a kind among `rows`; of conversations, the assistant's tokens and bytes alone."""
     rows = [row for row in rows if row["source"] in KINDS[kind]]
     encoded = tokenizer.encode_batch([text_of(row) for row in rows], add_special_tokens=False)
     if kind == "prose":

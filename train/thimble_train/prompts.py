@@ -1,11 +1,11 @@
 """What people ask a small chatbot: everyday prompts, made from templates, lists of plain words and the dictionaries."""
 
 import collections
-import gzip
-import json
 import random
 import re
 from typing import NamedTuple
+
+from thimble_train.sources import rows
 
 
 class Prompt(NamedTuple):
@@ -221,26 +221,21 @@ DELICATE = re.compile(r"sex|genit|vagin|peni[sl]|erotic|drug|suicid|rape|porn|ab
                       r"intercourse|prostitut|abort|offensive|homosex|gender", re.I)
 
 
-def rows(path):
-    with gzip.open(path, "rt") as file:
-        return [json.loads(line) for line in file]
-
-
 def defined(data):
     """(template, word, definition) of the folder `data`: what glossaries say in few words, and the dictionary's words
     that stories and simple news use often."""
     terms = {}
-    for row in rows(data / "openstax-glossary.jsonl.gz"):
+    for row in rows(data, "openstax-glossary"):
         term, definition = row["term"], row["definition"]
         short = re.fullmatch(r"[a-z]+( [a-z]+)?", term) and len(definition.split()) <= 20 and definition.isascii()
         if row["book"] in BOOKS and short and not DELICATE.search(f"{term} {definition}"):
             terms[term] = definition
     counts = collections.Counter()
     for name in "childrens-stories", "onestopenglish":
-        for row in rows(data / f"{name}.jsonl.gz"):
+        for row in rows(data, name):
             counts.update(re.findall(r"[a-z]+", row["text"]))
     common = []
-    for row in rows(data / "wordset.jsonl.gz"):
+    for row in rows(data, "wordset"):
         word, meanings = row["word"], row["meanings"]
         if DELICATE.search(f"{word} {meanings[0]['def'] if meanings else ''}"):
             continue
