@@ -97,9 +97,21 @@ def test_only_what_the_assistant_says_is_learnt_in_finetuning(work):
 
 def test_documents_follow_one_another(work):
     documents = Documents.load(work / "train.npz")
-    rows = documents.rows(3, {"lessons": 1}, rows=2, length=32, answers_only=False)
+    rows = documents.rows(3, {"lessons": 1}, rows=2, length=32, own_only=False)
     (a, _), (b, weight) = next(rows), next(rows)
     assert a.shape == (2, 33) and weight.sum() == 64
     assert a[0, 32] == a[1, 0] and a[1, 32] == b[0, 0]
     assert a[0, 0] == tok.BOS and tok.ASSISTANT in a
     assert np.all(np.diff(documents.bounds) > 0)
+
+
+def test_what_is_learnt_of_a_document_does_not_depend_on_where_a_batch_ends(work):
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    rows = [{"source": "lessons", "turns": ["Where is the cat?", "In the house, in the garden or in the field."]},
+            {"source": "childrens-stories", "text": "The hen lives by the river."}]
+    documents = Documents.encode(tokenizer, rows)
+    talk = documents.ids[:documents.bounds[1]].tolist()
+    assert documents.own.tolist() == tok.answers(talk) + [True] * (len(documents.ids) - len(talk))
+    batches = documents.rows(3, {"lessons": 1}, rows=1, length=5, own_only=True)
+    weights = torch.cat([next(batches)[1][0] for _ in range(2 * len(talk))]).bool().tolist()
+    assert weights[:3 * len(talk) - 1] == (tok.answers(talk) * 3)[1:]

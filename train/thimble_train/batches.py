@@ -1,6 +1,7 @@
 """Texts as token ids, kept as 16-bit numbers, and the rows that a step reads."""
 
 import gzip
+import itertools
 import json
 
 import numpy as np
@@ -15,7 +16,7 @@ MADE = ("lessons", "manners", "smollm2-teacher")
 
 # How often each source is read in one pass over the mixture; one that is not named, never.
 PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
-    "classic-books": 0.5, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.5,
+    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25,
     "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "smollm2-teacher": 2,
 }
 FINETUNE = {
@@ -41,30 +42,37 @@ def text_of(row):
 
 
 class Documents:
-    """Token ids of many documents: `ids` [tokens], document i being ids[bounds[i]:bounds[i + 1]], its source sources[i]."""
+    """Token ids of many documents: `ids` [tokens], document i being ids[bounds[i]:bounds[i + 1]], its source sources[i].
 
-    def __init__(self, ids, bounds, sources, names):
-        self.ids, self.bounds, self.sources, self.names = ids, bounds, sources, names
+    `own` [tokens] is what a document is there to teach: all of a text, of a conversation what the assistant says.
+    """
+
+    def __init__(self, ids, own, bounds, sources, names):
+        self.ids, self.own, self.bounds, self.sources, self.names = ids, own, bounds, sources, names
 
     @classmethod
     def encode(cls, tokenizer, rows):
         encoded = tokenizer.encode_batch([text_of(row) for row in rows], add_special_tokens=False)
-        lengths = [len(one.ids) for one in encoded]
+        documents = [one.ids for one in encoded]
+        own = [tok.answers(ids) if "turns" in row else [True] * len(ids) for row, ids in zip(rows, documents)]
+        lengths = [len(ids) for ids in documents]
         names = sorted({row["source"] for row in rows})
         return cls(
-            np.fromiter((i for one in encoded for i in one.ids), np.uint16, sum(lengths)),
+            np.fromiter(itertools.chain.from_iterable(documents), np.uint16, sum(lengths)),
+            np.fromiter(itertools.chain.from_iterable(own), bool, sum(lengths)),
             np.concatenate(([0], np.cumsum(lengths))),
             np.array([names.index(row["source"]) for row in rows], np.uint16),
             names,
         )
 
     def save(self, path):
-        np.savez_compressed(path, ids=self.ids, bounds=self.bounds, sources=self.sources, names=np.array(self.names))
+        np.savez_compressed(path, ids=self.ids, own=self.own, bounds=self.bounds, sources=self.sources,
+                            names=np.array(self.names))
 
     @classmethod
     def load(cls, path):
         with np.load(path) as file:
-            return cls(file["ids"], file["bounds"], file["sources"], file["names"].tolist())
+            return cls(*(file[part] for part in ("ids", "own", "bounds", "sources")), file["names"].tolist())
 
     def tokens_by_source(self):
         lengths = np.diff(self.bounds)
@@ -76,33 +84,29 @@ class Documents:
         times = np.floor(often + rng.random(len(often))).astype(int)
         return rng.permutation(np.repeat(np.arange(len(often)), times))
 
-    def rows(self, seed, repeats, rows, length, answers_only):
+    def rows(self, seed, repeats, rows, length, own_only):
         """Endless (ids [rows, length + 1], weight [rows, length]), documents one after another, none cut at its front.
 
-        The weight is 1 where a token is to be predicted: everywhere, or where the assistant speaks.
+        The weight is 1 where a token is to be predicted: everywhere, or where it is a document's `own`.
         """
         if not any(repeats.get(name) for name in self.names):
             raise ValueError(f"of {', '.join(self.names)} nothing is to be read")
         rng = np.random.default_rng(seed)
-        stream, size = [], 0
-        while True:
-            for number in self.shuffled(rng, repeats):
-                stream.append(self.ids[self.bounds[number]:self.bounds[number + 1]])
-                size += len(stream[-1])
-                # The token after the last one of a batch is only predicted; the next batch begins with it.
-                if size > rows * length:
-                    ids = np.concatenate(stream).astype(np.int64)
-                    stream, size = [ids[rows * length:]], size - rows * length
-                    yield self.batch(ids[:rows * length + 1], rows, length, answers_only)
-
-    @staticmethod
-    def batch(ids, rows, length, answers_only):
-        spoken = np.array(tok.answers(ids.tolist())[1:] if answers_only else [True] * (rows * length))
+        n = rows * length
         starts = np.arange(rows)[:, None] * length
-        return (
-            torch.from_numpy(ids[starts + np.arange(length + 1)]),
-            torch.from_numpy(spoken.reshape(rows, length).astype(np.float32)),
-        )
+        ids, own = np.empty(0, np.uint16), np.empty(0, bool)
+        while True:
+            places = [np.arange(*self.bounds[number:number + 2]) for number in self.shuffled(rng, repeats)]
+            places = np.concatenate(places)
+            ids, own = np.concatenate((ids, self.ids[places])), np.concatenate((own, self.own[places]))
+            # The token after the last one of a batch is only predicted; the next batch begins with it.
+            while len(ids) > n:
+                weight = own[1:n + 1].reshape(rows, length) if own_only else np.ones((rows, length))
+                yield (
+                    torch.from_numpy(ids[starts + np.arange(length + 1)].astype(np.int64)),
+                    torch.from_numpy(weight.astype(np.float32)),
+                )
+                ids, own = ids[n:], own[n:]
 
 
 def encode(config, work):

@@ -33,6 +33,9 @@ class Config:
     float_share: float = 0.5
     learning_rate: float = 3e-3
     warm_up_steps: int = 100
+    # Over this share of pretraining, its last, the rate falls to this share of itself, where finetuning begins.
+    decay_share: float = 0.25
+    finetune_rate: float = 0.4
     weight_decay: float = 0.1
     # Weight of the loss that keeps experts equally busy (Switch Transformer, arXiv 2101.03961, equation 4).
     balance: float = 0.01
@@ -60,7 +63,7 @@ SIZES = {
         ),
         Config(
             "small", d_model=256, n_layers=6, n_heads=4, n_kv_heads=2, d_expert=128, context=1024,
-            pretrain_tokens=8_000_000, finetune_tokens=3_500_000,
+            pretrain_tokens=20_000_000, finetune_tokens=4_000_000, float_share=0.2,
         ),
         Config(
             "tiny", d_model=64, n_layers=2, n_heads=1, n_kv_heads=1, d_expert=32, context=128, vocab_size=320,

@@ -1,4 +1,4 @@
-"""The two stages of training: reading everything at a steady rate, then conversations at a falling one.
+"""The two stages of training: reading everything at a steady rate that falls towards the end, then conversations.
 
 A stage may be stopped at any time (SIGTERM, a full time limit) and goes on from its checkpoint.
 """
@@ -60,10 +60,23 @@ def is_rounded(stage, state, config):
 
 
 def rate_at(stage, tokens, step, config):
-    """Warmed up and steady while pretraining, straight down to nothing in finetuning (WSD, arXiv 2404.06395)."""
-    if stage == "pretrain":
-        return config.learning_rate * min(1, (step + 1) / config.warm_up_steps)
-    return config.learning_rate * max(0.0, 1 - tokens / config.finetune_tokens)
+    """Warmed up, steady, falling at the end of pretraining, and straight down to nothing in finetuning (WSD, arXiv 2404.06395)."""
+    if stage == "finetune":
+        share = config.finetune_rate * (1 - tokens / config.finetune_tokens)
+    else:
+        left = (1 - tokens / config.pretrain_tokens) / config.decay_share
+        share = config.finetune_rate + (1 - config.finetune_rate) * min(1, left)
+        share *= min(1, (step + 1) / config.warm_up_steps)
+    return config.learning_rate * max(0.0, share)
+
+
+def step(model, optimizers, batch, quantised, rate, balance_weight):
+    """One step on a batch (ids, weight): (its loss in nats per token, experts' shares [layers, experts])."""
+    text, balance, shares = text_loss(model, *batch, quantised)
+    (text + balance_weight * balance).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizers.step(rate)
+    return text.item(), shares
 
 
 def run(stage, config, work, minutes=math.inf, device=None):
@@ -83,29 +96,29 @@ def run(stage, config, work, minutes=math.inf, device=None):
     rows = config.rows * config.length // length
     batches = data["train"].rows(state["seed"], repeats, rows, length, stage == "finetune")
     stopped, start, saved = stop_signal(), time.time(), time.time()
-    last, since = None, state["tokens"]
+    mean, since = None, state["tokens"]
+
+    def keep():
+        report(stage, config, model, data["held-out"], state, mean, work, device)
+        save(stage, config, model, optimizers, state, work)
+
     while state["tokens"] < goal and not stopped and time.time() - start < 60 * minutes:
-        quantised = is_rounded(stage, state, config)
-        ids, weight = (part.to(device) for part in next(batches))
-        text, balance, shares = text_loss(model, ids, weight, quantised)
-        (text + config.balance * balance).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizers.step(rate_at(stage, state["tokens"], state["step"], config))
+        batch = [part.to(device) for part in next(batches)]
+        rate = rate_at(stage, state["tokens"], state["step"], config)
+        loss, shares = step(model, optimizers, batch, is_rounded(stage, state, config), rate, config.balance)
         state["step"] += 1
-        state["tokens"] += ids[:, 1:].numel()
-        last = text.item() if last is None else 0.98 * last + 0.02 * text.item()
+        state["tokens"] += batch[1].numel()
+        mean = loss if mean is None else 0.98 * mean + 0.02 * loss
         if state["step"] % 10 == 0:
             speed = (state["tokens"] - since) / (time.time() - start)
-            print(f"{stage} step {state['step']}: {state['tokens']} tokens, {last:.3f} nats, {speed:.0f} tokens/s, "
+            print(f"{stage} step {state['step']}: {state['tokens']} tokens, {mean:.3f} nats, {speed:.0f} tokens/s, "
                   f"experts' shares {shares.min():.2f} to {shares.max():.2f}", flush=True)
         if time.time() - saved > CHECKPOINT_SECONDS:
-            report(stage, config, model, data["held-out"], state, last, work, device)
-            save(stage, config, model, optimizers, state, work)
+            keep()
             saved = time.time()
-    report(stage, config, model, data["held-out"], state, last, work, device)
     # Another run reads other batches.
     state["seed"] += 1
-    save(stage, config, model, optimizers, state, work)
+    keep()
     return state["tokens"] >= goal
 
 
@@ -150,7 +163,7 @@ def held_out_losses(config, model, documents, quantised, device):
     for kind, sources in KINDS.items():
         if not set(sources) & set(documents.names):
             continue
-        batches = documents.rows(7, dict.fromkeys(sources, 1), config.rows, config.length, kind != "prose")
+        batches = documents.rows(7, dict.fromkeys(sources, 1), config.rows, config.length, True)
         total, n = 0.0, 0.0
         for _ in range(HELD_OUT_BATCHES):
             ids, weight = (part.to(device) for part in next(batches))
