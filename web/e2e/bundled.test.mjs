@@ -80,7 +80,7 @@ test('a first visit chats at once and fetches little; the next needs no network'
   const site = await serve(dist, { prefix: '/some/where/', headers: {}, intercept });
   const thimble = await Thimble.open(browser, site.url, { settings });
   await thimble.untilReady();
-  assert.equal(await thimble.page.getByTestId('model-name').innerText(), 'Thimble');
+  assert.equal(await thimble.page.getByTestId('ready').getByRole('heading').innerText(), 'Thimble');
   assert.match(await thimble.page.getByTestId('ready').innerText(), /very small model.*often wrong/);
   assert.equal(await thimble.page.getByTestId('found').count(), 0, 'its files leave nothing open');
   await thimble.shoot('13-bundled');
@@ -114,7 +114,7 @@ test('the offer: the small model first, each with its size and what to expect', 
   assert.match(offers[1], /^SmolLM2.*\n+98\.4 MB · Apache-2\.0 · downloaded once/);
   await thimble.shoot('1-start');
   await thimble.load();
-  assert.equal(await thimble.page.getByTestId('model-name').innerText(), 'Thimble');
+  assert.equal(await thimble.page.getByTestId('ready').getByRole('heading').innerText(), 'Thimble');
   await thimble.close();
   await site.close();
 });

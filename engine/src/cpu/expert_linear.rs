@@ -1,38 +1,36 @@
 //! `y[i] = x · w[id_i]ᵀ` for the chosen experts of each token.
 
-use super::{linear::Multiplier, team::Matrix};
+use super::{linear::Job, team::Matrix};
 
-/// `x[n, cols]` or `x[n, top_k · cols]`, `w[n_experts · rows, cols]`, `routing[n, 2 · top_k]
-/// → y[n, top_k · rows]`.
+/// The jobs of `x[n, cols]` or `x[n, top_k · cols]`, `w[n_experts · rows, cols]`, `routing[n, 2 · top_k]
+/// → y[n, top_k · rows]`: one for each expert that somebody chose.
 ///
 /// Tokens are gathered by expert, so that a weight is unpacked once for all of its tokens; the weights of
 /// an expert that nobody chose are not touched.
-pub fn run(
-    multiplier: &mut Multiplier,
+pub fn jobs<'w>(
     x: &[f32],
-    w: Matrix<'_>,
+    w: Matrix<'w>,
     (routing, top_k): (&[f32], usize),
     n_experts: usize,
-    y: &mut [f32],
-) {
+    y: usize,
+) -> impl Iterator<Item = Job<'w>> {
     let n = routing.len() / (2 * top_k);
     let rows = w.rows / n_experts;
-    let is_shared = x.len() == n * w.w.cols;
-    let mut places = Vec::with_capacity(n);
-    multiplier.hold(x, w);
-    for expert in 0..n_experts {
-        places.clear();
-        for (token, routing) in routing.chunks_exact(2 * top_k).enumerate() {
-            let Some(i) = routing[..top_k]
-                .iter()
-                .position(|&id| id as usize == expert)
-            else {
-                continue;
-            };
-            let at = token * top_k + i;
-            let from = if is_shared { token } else { at };
-            places.push((from, at * rows));
-        }
-        multiplier.multiply(w, expert * rows..(expert + 1) * rows, x, &places, y);
-    }
+    let is_one_for_all = x.len() == n * w.w.cols;
+    (0..n_experts).filter_map(move |expert| {
+        let chosen = routing.chunks_exact(2 * top_k).enumerate();
+        let places: Vec<_> = chosen
+            .filter_map(|(token, routing)| {
+                let mut ids = routing[..top_k].iter();
+                let at = token * top_k + ids.position(|&id| id as usize == expert)?;
+                Some((if is_one_for_all { token } else { at }, at * rows))
+            })
+            .collect();
+        (!places.is_empty()).then_some(Job {
+            w,
+            rows: expert * rows..(expert + 1) * rows,
+            places,
+            y,
+        })
+    })
 }

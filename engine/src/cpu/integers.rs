@@ -65,16 +65,36 @@ pub fn takes(format: Format) -> bool {
     matches!(format, Format::Q8 | Format::Q4 | Format::I4 | Format::B1)
 }
 
+/// The order in which a group of activations lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As it came.
+    Plain,
+    /// As an instruction set takes nibbles out of their bytes.
+    Nibbles,
+}
+
+impl Order {
+    /// For products with rows of such a format.
+    pub fn of(format: Format) -> Self {
+        match format {
+            // Two numbers in a byte.
+            Format::Q4 | Format::I4 => Self::Nibbles,
+            _ => Self::Plain,
+        }
+    }
+}
+
 impl Integers {
-    /// Replaces what is held by `x[n, cols]`, to be multiplied with rows of a weight of this format.
-    pub fn hold(&mut self, level: Level, format: Format, x: &[f32], cols: usize) {
+    /// Replaces what is held by `x[n, cols]`, to be multiplied with rows of weights that want this order.
+    pub fn hold(&mut self, level: Level, order: Order, x: &[f32], cols: usize) {
         match level {
             #[cfg(not(target_arch = "wasm32"))]
-            Level::Plain => self.held.fill::<plain::Plain>(format, x, cols),
+            Level::Plain => self.held.fill::<plain::Plain>(order, x, cols),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::hold(&mut self.held, format, x, cols),
+            Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => self.held.fill::<wasm::Simd128>(format, x, cols),
+            Level::Wasm => self.held.fill::<wasm::Simd128>(order, x, cols),
         }
     }
 
@@ -101,7 +121,7 @@ impl Integers {
 
 impl Held {
     #[inline(always)]
-    fn fill<S: Simd>(&mut self, format: Format, x: &[f32], cols: usize) {
+    fn fill<S: Simd>(&mut self, order: Order, x: &[f32], cols: usize) {
         let n_groups = cols / GROUP;
         self.stride = n_groups.next_multiple_of(HALVES);
         let n = x.len() / cols * self.stride;
@@ -109,7 +129,6 @@ impl Held {
         self.scales.resize(n, 0.0);
         self.sums.resize(n, 0.0);
         self.pairs.resize(n, [0.0; 2]);
-        let by_nibbles = is_of_nibbles(format);
         for (row, x) in x.chunks_exact(cols).enumerate() {
             let first = row * self.stride;
             for (g, x) in (first..).zip(x.as_chunks::<GROUP>().0) {
@@ -124,10 +143,9 @@ impl Held {
                 let scale = largest / 32767.0;
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
-                self.groups[g] = if by_nibbles {
-                    S::NIBBLES.map(|i| group[i])
-                } else {
-                    group
+                self.groups[g] = match order {
+                    Order::Nibbles => S::NIBBLES.map(|i| group[i]),
+                    Order::Plain => group,
                 };
                 self.scales[g] = scale;
                 self.sums[g] = sum;
@@ -150,11 +168,6 @@ impl Held {
             pairs: &self.pairs[first..][..self.stride],
         }
     }
-}
-
-/// Whether it holds two numbers in a byte.
-fn is_of_nibbles(format: Format) -> bool {
-    matches!(format, Format::Q4 | Format::I4)
 }
 
 /// The nearest whole number, by what a float's lowest bits are when it is large.
@@ -258,8 +271,8 @@ mod tests {
         let places: Vec<_> = (0..n).map(|i| (i, i * rows.len())).collect();
         let mut integers = Integers::default();
         // What was held before is nothing to the next product.
-        integers.hold(level, w.format, &[1e9; 2048], 2048);
-        integers.hold(level, w.format, &x, w.cols);
+        integers.hold(level, Order::Nibbles, &[1e9; 2048], 2048);
+        integers.hold(level, Order::of(w.format), &x, w.cols);
         let mut y = vec![f32::NAN; n * rows.len()];
         integers.multiply(level, w, rows.clone(), &places, &mut y);
         let (mut error, mut power) = (0.0, 0.0);
@@ -285,7 +298,7 @@ mod tests {
     fn nothing_is_nothing() {
         let mut integers = Integers::default();
         let mut hold = |x: &[f32]| {
-            integers.hold(Level::detect(), Format::Q8, x, x.len());
+            integers.hold(Level::detect(), Order::Plain, x, x.len());
             (integers.held.groups[0], integers.held.pairs[0])
         };
         assert_eq!(hold(&[0.0; 64]), ([0; GROUP], [0.0; 2]));

@@ -2,7 +2,7 @@
 
 use super::{
     Arithmetic, Packed,
-    integers::{self, Integers, Level},
+    integers::{self, Integers, Level, Order},
     team::{Matrix, Team},
 };
 use crate::formats::{Rows, dot, group_sums};
@@ -17,6 +17,8 @@ pub struct Products {
     /// None where floats were asked for.
     level: Option<Level>,
     integers: Integers,
+    /// The order in which they are the numbers of the current `x`, if they are.
+    held: Option<Order>,
 }
 
 impl Products {
@@ -28,20 +30,17 @@ impl Products {
                 Arithmetic::Integers => Some(Level::detect()),
             },
             integers: Integers::default(),
+            held: None,
         }
     }
 
-    /// Makes `x` ready to be multiplied with rows of `w`.
-    pub fn hold(&mut self, x: &[f32], w: &Packed) {
-        if let Some(level) = self.level
-            && integers::takes(w.format)
-        {
-            self.integers.hold(level, w.format, x, w.cols);
-        }
+    /// What is multiplied from here on is another `x`.
+    pub fn forget(&mut self) {
+        self.held = None;
     }
 
-    /// Some rows of `w` times some rows of the `x` that is held: a place is which row of `x`, and where its result
-    /// begins in `y`.
+    /// Some rows of `w` times some rows of `x[n, cols]`, the same until it is to be forgotten: a place is which row of
+    /// `x`, and where its result begins in `y`.
     pub fn multiply(
         &mut self,
         w: &Packed,
@@ -53,6 +52,10 @@ impl Products {
         match (self.level, places) {
             (_, []) => {}
             (Some(level), _) if integers::takes(w.format) => {
+                let order = Order::of(w.format);
+                if self.held.replace(order) != Some(order) {
+                    self.integers.hold(level, order, x, w.cols);
+                }
                 self.integers.multiply(level, w, rows, places, y);
             }
             (_, [(from, to)]) => {
@@ -61,6 +64,37 @@ impl Products {
             }
             _ => many(x, w, rows, places, y),
         }
+    }
+}
+
+/// Some rows of a weight times some rows of an activation: a part of what an op asks for.
+#[derive(Debug)]
+pub struct Job<'w> {
+    /// The weight.
+    pub w: Matrix<'w>,
+    /// Which of its rows.
+    pub rows: Range<usize>,
+    /// Which rows of `x`, and where the result of each begins in `y`.
+    pub places: Vec<(usize, usize)>,
+    /// Which of the outputs `y` is.
+    pub y: usize,
+}
+
+/// The one job of `x[n, cols], w[rows, cols] → y[n, rows]`.
+pub fn job(w: Matrix<'_>, n: usize, y: usize) -> Job<'_> {
+    Job {
+        w,
+        rows: 0..w.rows,
+        places: (0..n).map(|i| (i, i * w.rows)).collect(),
+        y,
+    }
+}
+
+/// Adds `bias[1, rows]` to each row of `y[n, rows]`.
+pub fn add_bias(bias: &Packed, y: &mut [f32]) {
+    let values = bias.floats();
+    for y in y.chunks_exact_mut(values.len()) {
+        y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
     }
 }
 
@@ -86,42 +120,18 @@ impl Multiplier {
         }
     }
 
-    /// `x[n, cols], w[rows, cols], bias[1, rows] → y[n, rows]`.
-    pub fn linear(&mut self, x: &[f32], w: Matrix<'_>, bias: Option<&Packed>, y: &mut [f32]) {
-        let n = x.len() / w.w.cols;
-        let places: Vec<_> = (0..n).map(|i| (i, i * w.rows)).collect();
-        self.hold(x, w);
-        self.multiply(w, 0..w.rows, x, &places, y);
-        if let Some(bias) = bias {
-            let values = bias.floats();
-            for y in y.chunks_exact_mut(w.rows) {
-                y.iter_mut().zip(&values).for_each(|(y, b)| *y += b);
-            }
-        }
-    }
-
-    /// See [`Products::hold`].
-    pub fn hold(&mut self, x: &[f32], w: Matrix<'_>) {
-        self.products.hold(x, w.w);
+    /// All that is to be multiplied with one `x`, into `ys`.
+    pub fn multiply(&mut self, x: &[f32], jobs: &[Job<'_>], ys: &mut [&mut [f32]]) {
+        self.products.forget();
         if let Some(team) = &mut self.team {
-            team.forget();
+            team.multiply(&mut self.products, x, jobs, ys);
         }
-    }
-
-    /// See [`Products::multiply`].
-    pub fn multiply(
-        &mut self,
-        w: Matrix<'_>,
-        rows: Range<usize>,
-        x: &[f32],
-        places: &[(usize, usize)],
-        y: &mut [f32],
-    ) {
-        match &mut self.team {
-            Some(team) if w.is_shared() => {
-                team.multiply(&mut self.products, w, rows, x, places, y);
+        for job in jobs {
+            if self.team.is_none() || !job.w.is_shared() {
+                let rows = job.rows.clone();
+                self.products
+                    .multiply(job.w.w, rows, x, &job.places, ys[job.y]);
             }
-            _ => self.products.multiply(w.w, rows, x, places, y),
         }
     }
 

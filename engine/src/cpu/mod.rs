@@ -37,7 +37,7 @@ use crate::{
 use integers::Level;
 use linear::Multiplier;
 use packed::{Packed, out_of_memory, zeroed};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 use team::{Matrix, Team};
 
 pub use team::{Crew, Desk, serve};
@@ -177,15 +177,11 @@ impl CpuBackend {
             pos: pos as u32,
             n: tokens.len() as u32,
         };
-        for i in 0..self.program.head {
-            self.run(i, step, tokens);
-        }
+        self.run_all(0..self.program.head, step, tokens);
         if !sample {
             return;
         }
-        for i in self.program.head..self.program.ops.len() {
-            self.run(i, step, tokens);
-        }
+        self.run_all(self.program.head..self.program.ops.len(), step, tokens);
         let logits = &self.slots[self.program.slot(self.program.logits)][..self.program.vocab()];
         let last = (pos + tokens.len() - 1) as u32;
         self.token = sampler::sample(logits, &mut self.seen, &self.sampling, last);
@@ -224,33 +220,103 @@ impl CpuBackend {
         &self.slots[self.program.slot(act)][..n * act.width]
     }
 
+    /// One op after another, but neighbours that multiply the same activation at once.
+    fn run_all(&mut self, ops: Range<usize>, step: Step, tokens: &[u32]) {
+        let mut rest = ops;
+        while !rest.is_empty() {
+            let first = rest.start;
+            match factor(&self.program.ops[first]) {
+                Some(x) => {
+                    let at_once = self.at_once(rest.clone(), x);
+                    self.multiply(first..first + at_once, x, step);
+                    rest.start += at_once;
+                }
+                None => {
+                    self.run(first, step, tokens);
+                    rest.start += 1;
+                }
+            }
+        }
+    }
+
+    /// How many ops from the first on multiply `x`, each into a slot of its own: what nobody reads has none.
+    fn at_once(&self, ops: Range<usize>, x: Act) -> usize {
+        let mut slots = Vec::new();
+        let ops = self.program.ops[ops].iter();
+        ops.take_while(|op| {
+            let slot = op.writes().map(|y| self.program.slot(y));
+            let is_one_more = factor(op) == Some(x) && !slots.contains(&slot);
+            slots.push(slot);
+            is_one_more
+        })
+        .count()
+    }
+
+    /// Products of one activation. As in [`CpuBackend::run`], what they write leaves its place meanwhile.
+    fn multiply(&mut self, ops: Range<usize>, x: Act, step: Step) {
+        let (program, weights) = (&self.program, &self.weights);
+        let ops = &program.ops[ops];
+        let written = ops.iter().filter_map(Op::writes);
+        let slots: Vec<_> = written.map(|y| program.slot(y)).collect();
+        let take = |slot: &usize| std::mem::take(&mut self.slots[*slot]);
+        let mut outs: Vec<_> = slots.iter().map(take).collect();
+        let act = |act: Act| act_in(program, &self.slots, act, step);
+        let mut jobs = Vec::with_capacity(ops.len());
+        for (y, op) in ops.iter().enumerate() {
+            match *op {
+                Op::Linear { w, .. } => {
+                    jobs.push(linear::job(
+                        matrix_in(weights, w),
+                        rows_of(program, x, step),
+                        y,
+                    ));
+                }
+                Op::ExpertLinear {
+                    w,
+                    routing,
+                    n_experts,
+                    ..
+                } => {
+                    let (w, routing) = (matrix_in(weights, w), (act(routing), routing.width / 2));
+                    jobs.extend(expert_linear::jobs(act(x), w, routing, n_experts, y));
+                }
+                _ => unreachable!("no product"),
+            }
+        }
+        let mut ys: Vec<_> = outs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.multiplier.multiply(act(x), &jobs, &mut ys);
+        for (op, y) in ops.iter().zip(ys) {
+            if let Op::Linear {
+                bias: Some(bias), ..
+            } = op
+            {
+                let n = rows_of(program, x, step) * bias.cols;
+                linear::add_bias(&weights[bias.id], &mut y[..n]);
+            }
+        }
+        for (slot, out) in slots.into_iter().zip(outs) {
+            self.slots[slot] = out;
+        }
+    }
+
     /// One op. The slot that it writes leaves its place meanwhile: an op never reads what it writes.
     fn run(&mut self, op: usize, step: Step, tokens: &[u32]) {
         let op = &self.program.ops[op];
         let n = step.n as usize;
-        let rows = |y: Act| {
-            if self.program.slots[self.program.slot(y)].single_row {
-                1
-            } else {
-                n
-            }
-        };
         let mut out = Vec::new();
         if let Some(y) = op.writes() {
             out = std::mem::take(&mut self.slots[self.program.slot(y)]);
         }
-        let y = op.writes().map_or(0, |y| rows(y) * y.width);
+        let y = op
+            .writes()
+            .map_or(0, |y| rows_of(&self.program, y, step) * y.width);
         let y = &mut out[..y];
-        let x = |act: Act| &self.slots[self.program.slot(act)][..rows(act) * act.width];
+        let x = |act: Act| act_in(&self.program, &self.slots, act, step);
         let w = |weight: Weight| &self.weights[weight.id];
-        let matrix = |weight: Weight| Matrix {
-            id: weight.id,
-            w: w(weight),
-            rows: weight.rows,
-        };
         match op {
             Op::Embed { w: table, .. } => {
-                embed::run(&mut self.multiplier, matrix(*table), tokens, y)
+                let table = matrix_in(&self.weights, *table);
+                embed::run(&mut self.multiplier, table, tokens, y);
             }
             Op::RmsNorm {
                 x: input,
@@ -258,15 +324,6 @@ impl CpuBackend {
                 eps,
                 ..
             } => rms_norm::run(x(*input), scale.map(w), input.width, *eps, y),
-            Op::Linear {
-                x: input,
-                w: factor,
-                bias,
-                ..
-            } => {
-                let bias = bias.map(w);
-                self.multiplier.linear(x(*input), matrix(*factor), bias, y);
-            }
             Op::LayerNorm {
                 x: input,
                 w: scale,
@@ -372,17 +429,6 @@ impl CpuBackend {
                 let bias = bias.map(|bias| w(bias).floats());
                 route::run(x(*logits), logits.width, bias.as_deref(), *router, y);
             }
-            Op::ExpertLinear {
-                x: input,
-                w: experts,
-                routing,
-                n_experts,
-                ..
-            } => {
-                let (experts, routing) = (matrix(*experts), (x(*routing), routing.width / 2));
-                let multiplier = &mut self.multiplier;
-                expert_linear::run(multiplier, x(*input), experts, routing, *n_experts, y);
-            }
             Op::Combine {
                 x: input,
                 routing,
@@ -390,10 +436,41 @@ impl CpuBackend {
             } => combine::run(x(*input), x(*routing), routing.width / 2, out.width, y),
             Op::Add { a, b, .. } => add::run(x(*a), x(*b), y),
             Op::Last { x: input, .. } => last::run(&x(*input)[..n * input.width], y),
+            Op::Linear { .. } | Op::ExpertLinear { .. } => unreachable!("multiplied at once"),
         }
         if let Some(y) = op.writes() {
             let slot = self.program.slot(y);
             self.slots[slot] = out;
         }
+    }
+}
+
+/// What an op multiplies with a matrix.
+fn factor(op: &Op) -> Option<Act> {
+    match *op {
+        Op::Linear { x, .. } | Op::ExpertLinear { x, .. } => Some(x),
+        _ => None,
+    }
+}
+
+/// The rows of an activation in this step.
+fn rows_of(program: &Program, act: Act, step: Step) -> usize {
+    if program.slots[program.slot(act)].single_row {
+        1
+    } else {
+        step.n as usize
+    }
+}
+
+/// An activation, `[rows, width]`.
+fn act_in<'s>(program: &Program, slots: &'s [Vec<f32>], act: Act, step: Step) -> &'s [f32] {
+    &slots[program.slot(act)][..rows_of(program, act, step) * act.width]
+}
+
+fn matrix_in(weights: &[Packed], weight: Weight) -> Matrix<'_> {
+    Matrix {
+        id: weight.id,
+        w: &weights[weight.id],
+        rows: weight.rows,
     }
 }

@@ -10,7 +10,11 @@ mod member;
 pub use desk::Desk;
 pub use member::serve;
 
-use super::{Arithmetic, CHUNK, Packed, linear::Products, out_of_memory};
+use super::{
+    Arithmetic, CHUNK, Packed,
+    linear::{Job, Products},
+    out_of_memory,
+};
 use crate::{
     Result,
     formats::{Format, Rows, WeightInfo},
@@ -50,6 +54,17 @@ impl Share {
         blocks
             .map(move |block| (block * BLOCK).max(rows.start)..((block + 1) * BLOCK).min(rows.end))
     }
+
+    /// What this member has made of some places of a job, `[places, its rows]`, to these places of `y`.
+    fn put(self, mut part: &[f32], job: &Job<'_>, places: Range<usize>, y: &mut [f32]) {
+        for (_, to) in &job.places[places] {
+            for run in self.runs(job.rows.clone()) {
+                let (here, rest) = part.split_at(run.len());
+                y[to + run.start - job.rows.start..][..run.len()].copy_from_slice(here);
+                part = rest;
+            }
+        }
+    }
 }
 
 /// Threads that stand ready at a desk, beside the one that has it. They serve one backend at a time; clones are the
@@ -88,11 +103,10 @@ impl Drop for Place {
 #[derive(Debug)]
 pub struct Team {
     crew: Crew,
-    /// The `x` on the desk is the one that is held.
-    is_laid_out: bool,
-    /// `[n_places, rows]`, one member's part.
+    /// What one member has made, `[n_places, rows]` of each job with its own rows.
     part: Vec<f32>,
     places: Vec<(usize, usize)>,
+    words: Vec<u32>,
 }
 
 /// A matrix of which this thread has rows, maybe all.
@@ -126,9 +140,9 @@ impl Team {
     ) -> Result<Self> {
         let team = Self {
             crew,
-            is_laid_out: false,
             part: Vec::new(),
             places: Vec::new(),
+            words: Vec::new(),
         };
         team.run(Task::Clear, &[member::arithmetic_code(arithmetic)]);
         for (info, is_shared) in weights.iter().zip(is_shared) {
@@ -164,7 +178,6 @@ impl Team {
 
     /// Brings each row of a weight of `cols` to its member, but to the first one, whose rows are returned.
     pub fn upload(&mut self, id: usize, format: Format, cols: usize, rows: &Rows) -> Rows {
-        self.is_laid_out = false;
         let (q, s) = (format.row_quants_bytes(cols), format.row_scales_bytes(cols));
         let part = |member: usize| {
             let share = self.share(member);
@@ -198,63 +211,94 @@ impl Team {
         part(0)
     }
 
-    /// The `x` that the next products are of is another one.
-    pub fn forget(&mut self) {
-        self.is_laid_out = false;
-    }
-
-    /// Some rows of all of `shared` times rows of `x`, which `products` holds; see [`Products::multiply`].
+    /// Those of the jobs whose weights are shared, in as few meetings as the desk has room for.
     pub fn multiply(
         &mut self,
         products: &mut Products,
-        shared: Matrix<'_>,
-        rows: Range<usize>,
         x: &[f32],
-        places: &[(usize, usize)],
-        y: &mut [f32],
+        jobs: &[Job<'_>],
+        ys: &mut [&mut [f32]],
     ) {
-        let n_members = self.n_members();
-        let longest = (0..n_members).map(|m| self.share(m).of(rows.clone()).len());
-        let at_once = desk::part_len(n_members) / longest.max().unwrap_or(0).max(1);
-        for places in places.chunks(at_once.min(desk::PLACES.len())) {
-            let is_new = !std::mem::replace(&mut self.is_laid_out, true);
-            if is_new {
-                self.desk().write(desk::X, x);
+        const ROOM: (usize, usize) = (desk::JOBS.end - desk::JOBS.start, 0);
+        let numbers = desk::part_len(self.n_members());
+        let (mut words, mut taken) = ROOM;
+        let (mut meeting, mut is_new) = (Vec::new(), true);
+        for job in jobs.iter().filter(|job| job.w.is_shared()) {
+            let longest = (0..self.n_members()).map(|m| self.share(m).of(job.rows.clone()).len());
+            let rows = longest.max().unwrap_or(0).max(1);
+            let mut first = 0;
+            while first < job.places.len() {
+                let room = words
+                    .saturating_sub(member::HEAD)
+                    .min((numbers - taken) / rows);
+                let places = first..job.places.len().min(first + room);
+                if places.is_empty() {
+                    self.meet(products, (x, is_new), &meeting, ys);
+                    (words, taken) = ROOM;
+                    is_new = false;
+                    meeting.clear();
+                    continue;
+                }
+                first = places.end;
+                words -= member::HEAD + places.len();
+                taken += rows * places.len();
+                meeting.push((job, places));
             }
-            let n_numbers = if is_new { x.len() } else { 0 };
-            self.desk().set_places(places.iter().map(|(from, _)| *from));
-            let arguments = [shared.id, rows.start, rows.end, places.len(), n_numbers];
-            self.desk().set_arguments(&arguments);
-            self.desk().begin(Task::Multiply as u32);
-            // The first member's own rows, while the others are at theirs.
-            let own = self.share(0).of(rows.clone());
-            let n_own = own.len();
-            self.places.clear();
-            let here = places.iter().enumerate();
-            self.places
-                .extend(here.map(|(i, (from, _))| (*from, i * n_own)));
-            self.part.resize(places.len() * n_own, 0.0);
-            products.multiply(shared.w, own, x, &self.places, &mut self.part);
-            self.put(0, &rows, places, y);
-            self.desk().finish(n_members as u32 - 1);
-            for member in 1..n_members {
-                let n_rows = self.share(member).of(rows.clone()).len();
-                self.part.resize(places.len() * n_rows, 0.0);
-                let area = desk::of_member(member, n_members);
-                self.crew.at.desk.read(area, &mut self.part);
-                self.put(member, &rows, places, y);
-            }
+        }
+        if !meeting.is_empty() {
+            self.meet(products, (x, is_new), &meeting, ys);
         }
     }
 
-    /// A member's part to its places.
-    fn put(&self, member: usize, rows: &Range<usize>, places: &[(usize, usize)], y: &mut [f32]) {
-        let mut part = &self.part[..];
-        for (_, to) in places {
-            for run in self.share(member).runs(rows.clone()) {
-                let (here, rest) = part.split_at(run.len());
-                y[to + run.start - rows.start..][..run.len()].copy_from_slice(here);
-                part = rest;
+    /// Some places of some jobs: `x` is laid on the desk where it is new, everybody multiplies.
+    fn meet(
+        &mut self,
+        products: &mut Products,
+        (x, is_new): (&[f32], bool),
+        jobs: &[(&Job<'_>, Range<usize>)],
+        ys: &mut [&mut [f32]],
+    ) {
+        assert!(!jobs.is_empty(), "no place has room on the desk");
+        let n_members = self.n_members();
+        self.words.clear();
+        for (job, places) in jobs {
+            member::announce(job, places.clone(), &mut self.words);
+        }
+        let words = bytemuck::cast_slice(&self.words);
+        self.desk().write_bytes(desk::JOBS, words);
+        if is_new {
+            self.desk().write(desk::X, x);
+        }
+        let n_numbers = if is_new { x.len() } else { 0 };
+        self.desk().set_arguments(&[self.words.len(), n_numbers]);
+        self.desk().begin(Task::Multiply as u32);
+        // The first member's own rows, while the others are at theirs.
+        let share = self.share(0);
+        for (job, places) in jobs {
+            let own = share.of(job.rows.clone());
+            let to = (0..).step_by(own.len().max(1));
+            let from = job.places[places.clone()].iter().map(|(from, _)| *from);
+            self.places.clear();
+            self.places.extend(from.zip(to));
+            self.part.resize(places.len() * own.len(), 0.0);
+            products.multiply(job.w.w, own, x, &self.places, &mut self.part);
+            share.put(&self.part, job, places.clone(), ys[job.y]);
+        }
+        self.desk().finish(n_members as u32 - 1);
+        for member in 1..n_members {
+            let share = self.share(member);
+            let len = |(job, places): &(&Job<'_>, Range<usize>)| {
+                share.of(job.rows.clone()).len() * places.len()
+            };
+            self.part.resize(jobs.iter().map(len).sum(), 0.0);
+            let area = desk::of_member(member, n_members);
+            self.crew.at.desk.read(area, &mut self.part);
+            let mut rest = &self.part[..];
+            for meeting in jobs {
+                let (job, places) = meeting;
+                let (here, others) = rest.split_at(len(meeting));
+                share.put(here, job, places.clone(), ys[job.y]);
+                rest = others;
             }
         }
     }
@@ -267,7 +311,6 @@ impl Team {
             shared.w.format.unpack(shared.w.row(place), y);
             return;
         }
-        self.is_laid_out = false;
         self.run(Task::Row, &[shared.id, owner, place]);
         self.desk().read(desk::X, y);
     }

@@ -5,13 +5,19 @@ use super::{browser, ui};
 use crate::state::{Action, Model};
 use leptos::prelude::*;
 
+/// The page's name, and that of the model that comes with it.
+const WORDMARK: &str = "Thimble";
+
 #[component]
 pub(super) fn Header() -> impl IntoView {
     let ui = ui();
-    let model = ui.memo(|chat| match &chat.model {
-        Model::Absent => None,
-        Model::Loading(loading) => Some(loading.name.clone()),
-        Model::Ready(info) => Some(info.name.clone()),
+    let model = ui.memo(|chat| {
+        let name = match &chat.model {
+            Model::Absent => None,
+            Model::Loading(loading) => Some(&loading.name),
+            Model::Ready(info) => Some(&info.name),
+        };
+        name.filter(|name| *name != WORDMARK).cloned()
     });
     let empty = ui.memo(|chat| chat.messages.is_empty());
     let new_chat = move |_| {
@@ -26,7 +32,7 @@ pub(super) fn Header() -> impl IntoView {
                     <path d="M5 19h14" />
                     <path class="dots" d="M10.6 9.2h.01M13.4 9.2h.01M9.9 12.2h.01M12 12.2h.01M14.1 12.2h.01M9.4 15.2h.01M12 15.2h.01M14.6 15.2h.01" />
                 </svg>
-                "Thimble"
+                {WORDMARK}
             </h1>
             <p class="model-name" data-testid="model-name">{move || model.get()}</p>
             <button class="quiet" on:click=new_chat disabled=empty aria-label="New chat" title="New chat">

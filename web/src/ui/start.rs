@@ -30,10 +30,7 @@ pub(super) fn Start() -> impl IntoView {
             <p class="lead">
                 "It runs on your own device. Nothing you write leaves it, and once it is here you need no network."
             </p>
-            {move || match info.get() {
-                None => view! { <ModelCard /> }.into_any(),
-                Some(info) => view! { <ReadyCard info /> }.into_any(),
-            }}
+            {move || info.get().is_none().then(|| view! { <ModelCard /> })}
             <Show when=move || offers_bench fallback=|| view! {
                 <ul class="examples" aria-label="Examples">
                     {EXAMPLES.map(|text| view! { <li><Example text /></li> })}
@@ -41,6 +38,8 @@ pub(super) fn Start() -> impl IntoView {
             }>
                 <BenchCard />
             </Show>
+            // What can be asked comes first, once there is something to ask.
+            {move || info.get().map(|info| view! { <ReadyCard info /> })}
         </section>
     }
 }

@@ -1,6 +1,6 @@
 //! Many tokens: rows of weights are unpacked once for all of them.
 
-use super::{Group, HALVES, Halves, Packed, Simd, Token, is_of_nibbles, scale_of};
+use super::{Group, HALVES, Halves, Order, Packed, Simd, Token, scale_of};
 use crate::formats::{Format, GROUP};
 
 /// Rows of the matrix that one pass takes together, so that each `x` is read once for all of them.
@@ -74,7 +74,7 @@ impl Tile {
             t3 = S::add(t3, S::words(&w3[g], &groups[g]), s3[g] * scales[g]);
         }
         let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
-        if is_of_nibbles(w.format) {
+        if Order::of(w.format) == Order::Nibbles {
             for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
                 *dot += crate::formats::dot(minima, &x.sums[..n]);
             }

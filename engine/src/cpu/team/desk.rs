@@ -18,10 +18,10 @@ const KIND: usize = 2;
 const FAILURES: usize = 3;
 /// What else is to be known of it.
 const ARGUMENTS: Range<usize> = 4..16;
-/// Which rows of `x` are wanted.
-pub const PLACES: Range<usize> = 16..1024;
+/// What is to be multiplied.
+pub const JOBS: Range<usize> = 16..4096;
 /// What goes to the members: 4 MiB.
-pub const X: Range<usize> = 1024..1024 + (1 << 20);
+pub const X: Range<usize> = JOBS.end..JOBS.end + (1 << 20);
 /// What comes from them, all together: 4 MiB.
 const Y: Range<usize> = X.end..X.end + (1 << 20);
 
@@ -100,18 +100,6 @@ impl Desk {
     /// What was said.
     pub fn arguments<const N: usize>(&self) -> [usize; N] {
         std::array::from_fn(|i| self.words.load(ARGUMENTS.start + i) as usize)
-    }
-
-    /// Which rows of `x` are wanted.
-    pub fn set_places(&self, rows: impl Iterator<Item = usize>) {
-        for (at, row) in PLACES.zip(rows) {
-            self.words.store(at, row as u32);
-        }
-    }
-
-    /// The `n` rows that are wanted.
-    pub fn places(&self, n: usize) -> impl Iterator<Item = usize> {
-        PLACES.take(n).map(|at| self.words.load(at) as usize)
     }
 
     /// Copies numbers in.

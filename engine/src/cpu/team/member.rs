@@ -2,9 +2,13 @@
 
 use super::{Desk, Share, desk};
 use crate::{
-    cpu::{Arithmetic, Packed, linear::Products},
+    cpu::{
+        Arithmetic, Packed,
+        linear::{Job, Products},
+    },
     formats::{Format, Rows, WeightInfo},
 };
+use std::ops::Range;
 
 /// What a team is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum Task {
     Room,
     /// `weight, member, row, n_rows`: bytes of quants and scales lie in `x`.
     Upload,
-    /// `weight, row, row, n_places, n_numbers`: rows of a weight times rows of `x`, which is new if it has numbers.
+    /// `n_words, n_numbers`: the jobs of so many words (see [`announce`]), and `x`, which is new if it has numbers.
     Multiply,
     /// `weight, member, row`: one row as floats.
     Row,
@@ -56,6 +60,17 @@ pub fn arithmetic_code(arithmetic: Arithmetic) -> usize {
         .expect("both are there")
 }
 
+/// Words of a job beside its places.
+pub const HEAD: usize = 4;
+
+/// Adds a job's words: the weight, its rows, which rows of `x`. A member leaves the results in this order, `[n, rows]`
+/// of each job with its own rows.
+pub fn announce(job: &Job<'_>, places: Range<usize>, words: &mut Vec<u32>) {
+    let head: [usize; HEAD] = [job.w.id, job.rows.start, job.rows.end, places.len()];
+    let from = job.places[places].iter().map(|(from, _)| *from);
+    words.extend(head.into_iter().chain(from).map(|word| word as u32));
+}
+
 /// Does what is asked at the desk, until it is told to leave. `member` is this thread's number, from 1 on.
 pub fn serve(desk: &Desk, member: usize, n_members: usize) {
     let mut member = Member {
@@ -66,6 +81,7 @@ pub fn serve(desk: &Desk, member: usize, n_members: usize) {
         x: Vec::new(),
         y: Vec::new(),
         places: Vec::new(),
+        words: Vec::new(),
     };
     let mut last = 0;
     loop {
@@ -89,6 +105,7 @@ struct Member<'d> {
     x: Vec<f32>,
     y: Vec<f32>,
     places: Vec<(usize, usize)>,
+    words: Vec<u32>,
 }
 
 impl Member<'_> {
@@ -151,22 +168,31 @@ impl Member<'_> {
     }
 
     fn multiply(&mut self) {
-        let [weight, start, end, n_places, n_numbers] = self.desk.arguments();
-        let w = &self.weights[weight];
+        let [n_words, n_numbers] = self.desk.arguments();
         if n_numbers > 0 {
             self.x.resize(n_numbers, 0.0);
             self.desk.read(desk::X, &mut self.x);
-            self.products.hold(&self.x, w);
+            self.products.forget();
         }
-        let rows = self.share.of(start..end);
-        let n_rows = rows.len();
-        self.places.clear();
-        let places = self.desk.places(n_places).enumerate();
-        self.places
-            .extend(places.map(|(i, from)| (from, i * n_rows)));
-        self.y.resize(n_places * n_rows, 0.0);
-        self.products
-            .multiply(w, rows, &self.x, &self.places, &mut self.y);
+        self.words.resize(n_words, 0);
+        let words = bytemuck::cast_slice_mut(&mut self.words);
+        self.desk.read_bytes(desk::JOBS, words);
+        self.y.clear();
+        let mut rest = &self.words[..];
+        while let [weight, start, end, n_places, after @ ..] = rest {
+            let (places, others) = after.split_at(*n_places as usize);
+            let w = &self.weights[*weight as usize];
+            let rows = self.share.of(*start as usize..*end as usize);
+            let to = (self.y.len()..).step_by(rows.len().max(1));
+            self.places.clear();
+            let places = places.iter().map(|&from| from as usize);
+            self.places.extend(places.zip(to));
+            let end = self.y.len() + self.places.len() * rows.len();
+            self.y.resize(end, 0.0);
+            self.products
+                .multiply(w, rows, &self.x, &self.places, &mut self.y);
+            rest = others;
+        }
         let area = desk::of_member(self.share.member, self.share.n_members);
         self.desk.write(area, &self.y);
     }
