@@ -114,5 +114,5 @@ def draw_curves(table, picture):
             axes.axvline(x, color="grey", linestyle="--", label="finetuning from here")
     axes.set_xlabel("million tokens read")
     axes.set_ylabel("nats per token")
-    axes.legend(loc="center right")
+    axes.legend(loc="upper right")
     figure.savefig(picture, bbox_inches="tight", dpi=120)

@@ -95,12 +95,15 @@ pub fn run(parts: &[Part]) -> Result<ExitCode> {
     for part in parts {
         eprintln!("\n==== {}: {}", part.name, part.what);
         let start = Instant::now();
-        let counts = (part.run)(&shared).unwrap_or_else(|message| {
-            eprintln!("\nerror: {message}");
-            one(false)
-        });
+        let result = (part.run)(&shared);
+        let counts = *result.as_ref().unwrap_or(&one(false));
         total += counts;
         table += &row(part.name, counts, start.elapsed());
+        if let Err(message) = result {
+            eprintln!("\nerror: {message}");
+            // Once more where it is found when only the end of a long log is at hand.
+            table += &format!("          {message}\n");
+        }
     }
     println!(
         "\n{table}\n{} passed, {} failed",
