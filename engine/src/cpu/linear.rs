@@ -121,7 +121,7 @@ impl Multiplier {
     }
 
     /// All that is to be multiplied with one `x`, into `ys`.
-    pub fn multiply(&mut self, x: &[f32], jobs: &[Job<'_>], ys: &mut [&mut [f32]]) {
+    pub fn multiply(&mut self, x: &[f32], jobs: &[Job<'_>], ys: &mut [Vec<f32>]) {
         self.products.forget();
         if let Some(team) = &mut self.team {
             team.multiply(&mut self.products, x, jobs, ys);
@@ -130,7 +130,7 @@ impl Multiplier {
             if self.team.is_none() || !job.w.is_shared() {
                 let rows = job.rows.clone();
                 self.products
-                    .multiply(job.w.w, rows, x, &job.places, ys[job.y]);
+                    .multiply(job.w.w, rows, x, &job.places, &mut ys[job.y]);
             }
         }
     }

@@ -241,25 +241,25 @@ impl CpuBackend {
 
     /// How many ops from the first on multiply `x`, each into a slot of its own: what nobody reads has none.
     fn at_once(&self, ops: Range<usize>, x: Act) -> usize {
-        let mut slots = Vec::new();
-        let ops = self.program.ops[ops].iter();
-        ops.take_while(|op| {
-            let slot = op.writes().map(|y| self.program.slot(y));
-            let is_one_more = factor(op) == Some(x) && !slots.contains(&slot);
-            slots.push(slot);
-            is_one_more
-        })
-        .count()
+        let ops = &self.program.ops[ops];
+        let slot = |op: &Op| op.writes().map(|y| self.program.slot(y));
+        let mut n = 1;
+        while n < ops.len()
+            && factor(&ops[n]) == Some(x)
+            && !ops[..n].iter().any(|op| slot(op) == slot(&ops[n]))
+        {
+            n += 1;
+        }
+        n
     }
 
     /// Products of one activation. As in [`CpuBackend::run`], what they write leaves its place meanwhile.
     fn multiply(&mut self, ops: Range<usize>, x: Act, step: Step) {
         let (program, weights) = (&self.program, &self.weights);
         let ops = &program.ops[ops];
-        let written = ops.iter().filter_map(Op::writes);
-        let slots: Vec<_> = written.map(|y| program.slot(y)).collect();
-        let take = |slot: &usize| std::mem::take(&mut self.slots[*slot]);
-        let mut outs: Vec<_> = slots.iter().map(take).collect();
+        let slot = |op: &Op| op.writes().map_or(0, |y| program.slot(y));
+        let take = |op: &Op| std::mem::take(&mut self.slots[slot(op)]);
+        let mut ys: Vec<_> = ops.iter().map(take).collect();
         let act = |act: Act| act_in(program, &self.slots, act, step);
         let mut jobs = Vec::with_capacity(ops.len());
         for (y, op) in ops.iter().enumerate() {
@@ -283,9 +283,8 @@ impl CpuBackend {
                 _ => unreachable!("no product"),
             }
         }
-        let mut ys: Vec<_> = outs.iter_mut().map(Vec::as_mut_slice).collect();
         self.multiplier.multiply(act(x), &jobs, &mut ys);
-        for (op, y) in ops.iter().zip(ys) {
+        for (op, mut y) in ops.iter().zip(ys) {
             if let Op::Linear {
                 bias: Some(bias), ..
             } = op
@@ -293,9 +292,7 @@ impl CpuBackend {
                 let n = rows_of(program, x, step) * bias.cols;
                 linear::add_bias(&weights[bias.id], &mut y[..n]);
             }
-        }
-        for (slot, out) in slots.into_iter().zip(outs) {
-            self.slots[slot] = out;
+            self.slots[slot(op)] = y;
         }
     }
 

@@ -217,7 +217,7 @@ impl Team {
         products: &mut Products,
         x: &[f32],
         jobs: &[Job<'_>],
-        ys: &mut [&mut [f32]],
+        ys: &mut [Vec<f32>],
     ) {
         const ROOM: (usize, usize) = (desk::JOBS.end - desk::JOBS.start, 0);
         let numbers = desk::part_len(self.n_members());
@@ -256,7 +256,7 @@ impl Team {
         products: &mut Products,
         (x, is_new): (&[f32], bool),
         jobs: &[(&Job<'_>, Range<usize>)],
-        ys: &mut [&mut [f32]],
+        ys: &mut [Vec<f32>],
     ) {
         assert!(!jobs.is_empty(), "no place has room on the desk");
         let n_members = self.n_members();
@@ -276,13 +276,13 @@ impl Team {
         let share = self.share(0);
         for (job, places) in jobs {
             let own = share.of(job.rows.clone());
-            let to = (0..).step_by(own.len().max(1));
-            let from = job.places[places.clone()].iter().map(|(from, _)| *from);
             self.places.clear();
-            self.places.extend(from.zip(to));
+            for (i, (from, _)) in job.places[places.clone()].iter().enumerate() {
+                self.places.push((*from, i * own.len()));
+            }
             self.part.resize(places.len() * own.len(), 0.0);
             products.multiply(job.w.w, own, x, &self.places, &mut self.part);
-            share.put(&self.part, job, places.clone(), ys[job.y]);
+            share.put(&self.part, job, places.clone(), &mut ys[job.y]);
         }
         self.desk().finish(n_members as u32 - 1);
         for member in 1..n_members {
@@ -297,7 +297,7 @@ impl Team {
             for meeting in jobs {
                 let (job, places) = meeting;
                 let (here, others) = rest.split_at(len(meeting));
-                share.put(here, job, places.clone(), ys[job.y]);
+                share.put(here, job, places.clone(), &mut ys[job.y]);
                 rest = others;
             }
         }

@@ -183,12 +183,12 @@ impl Member<'_> {
             let (places, others) = after.split_at(*n_places as usize);
             let w = &self.weights[*weight as usize];
             let rows = self.share.of(*start as usize..*end as usize);
-            let to = (self.y.len()..).step_by(rows.len().max(1));
             self.places.clear();
-            let places = places.iter().map(|&from| from as usize);
-            self.places.extend(places.zip(to));
-            let end = self.y.len() + self.places.len() * rows.len();
-            self.y.resize(end, 0.0);
+            for &from in places {
+                let to = self.y.len();
+                self.places.push((from as usize, to));
+                self.y.resize(to + rows.len(), 0.0);
+            }
             self.products
                 .multiply(w, rows, &self.x, &self.places, &mut self.y);
             rest = others;
