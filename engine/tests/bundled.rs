@@ -57,12 +57,10 @@ fn its_settings_are_those_that_its_weights_were_packed_by() {
     }));
     let found = engine.info().found.clone().expect("now something is open");
     assert_eq!(found.settings.len(), switches.len());
-    // The other conventions change little on the calibration's text, which this model knows badly: its trainer's logits
-    // (tests/golden.rs) show that they are right.
-    let of_packing = |key: &str| key.starts_with("nibbles") || key.starts_with("bits");
-    let packing: Vec<_> = found.settings.iter().filter(|s| of_packing(s.0)).collect();
-    assert_eq!(packing.len(), 4);
-    for (key, value) in packing {
+    // Shares of softmax and of sigmoid, made to sum to one, differ too little for a model that knows the calibration's
+    // text badly: its trainer's logits (tests/golden.rs) show that softmax is right.
+    let told = found.settings.iter().filter(|s| s.0 != "scoring_func");
+    for (key, value) in told {
         assert_eq!(&said[key], value, "{key}");
     }
 }
