@@ -103,6 +103,9 @@ def run(stage, config, work, minutes=math.inf, device=None):
         save(stage, config, model, optimizers, state, work)
 
     while state["tokens"] < goal and not stopped and time.time() - start < 60 * minutes:
+        if time.time() - saved > CHECKPOINT_SECONDS:
+            keep()
+            saved = time.time()
         batch = [part.to(device) for part in next(batches)]
         rate = rate_at(stage, state["tokens"], state["step"], config)
         loss, shares = step(model, optimizers, batch, is_rounded(stage, state, config), rate, config.balance)
@@ -113,9 +116,6 @@ def run(stage, config, work, minutes=math.inf, device=None):
             speed = (state["tokens"] - since) / (time.time() - start)
             print(f"{stage} step {state['step']}: {state['tokens']} tokens, {mean:.3f} nats, {speed:.0f} tokens/s, "
                   f"experts' shares {shares.min():.2f} to {shares.max():.2f}", flush=True)
-        if time.time() - saved > CHECKPOINT_SECONDS:
-            keep()
-            saved = time.time()
     # Another run reads other batches.
     state["seed"] += 1
     keep()
