@@ -1,9 +1,9 @@
-//! Matrix products in whole numbers: activations become 16-bit integers with a scale for each 32, and packed weights
-//! are multiplied as they lie in memory.
+//! Matrix products in whole numbers: activations become integers with a scale for each 32, and packed weights are
+//! multiplied as they lie in memory.
 //!
-//! Sixteen bits and not eight: `pmaddwd` and its like take pairs of words in one instruction, so that an 8-bit kernel
-//! would hardly be faster without special instructions, and fifteen bits keep a model's text where floats put it.
-//! The plain twin of all this is `Format::dot`.
+//! Sixteen bits and not eight, but where one instruction multiplies sixteen bytes ([`Number`]): elsewhere `pmaddwd` and its
+//! like take pairs of words at once, bytes would have to be widened first, and fifteen bits keep a model's text where
+//! floats put it. The plain twin of all this is `Format::dot`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,7 +17,7 @@ mod one;
 mod simd;
 mod tile;
 
-pub use level::{Level, Work};
+pub use level::{Level, Number, Work};
 
 use super::packed::Packed;
 use crate::formats::{Format, GROUP, Row, widen};
@@ -28,9 +28,12 @@ use std::ops::Range;
 use tile::{TILE, Tile};
 
 /// Weights or activations that share a scale.
-type Group = [i16; GROUP];
+type Group = [Number; GROUP];
 
-/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.
+/// Of an activation as a whole number.
+const LARGEST: f32 = Number::MAX as f32;
+
+/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ LARGEST`.
 #[derive(Debug, Default)]
 pub struct Integers {
     held: Held,
@@ -94,7 +97,7 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => self.held.fill::<wasm::Simd128>(order, x, cols),
+            Level::Wasm => wasm::hold(&mut self.held, order, x, cols),
         }
     }
 
@@ -114,7 +117,7 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => multiply::<wasm::Simd128>(self, w, rows, places, y),
+            Level::Wasm => wasm::multiply(self, w, rows, places, y),
         }
     }
 }
@@ -135,12 +138,12 @@ impl Held {
                 let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
                 // Nothing but zeros, or too little to be told from them.
                 let inverse = if largest > 1e-30 {
-                    32767.0 / largest
+                    LARGEST / largest
                 } else {
                     0.0
                 };
                 let group = x.map(|x| nearest(x * inverse));
-                let scale = largest / 32767.0;
+                let scale = largest / LARGEST;
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
                 self.groups[g] = match order {
@@ -172,9 +175,9 @@ impl Held {
 
 /// The nearest whole number, by what a float's lowest bits are when it is large.
 #[inline(always)]
-fn nearest(x: f32) -> i16 {
+fn nearest(x: f32) -> Number {
     const LARGE: f32 = (3 << 22) as f32;
-    (x + LARGE).to_bits() as i16
+    (x + LARGE).to_bits() as Number
 }
 
 // All that is done per row is inlined into a function that may use the level's instructions.
@@ -193,8 +196,8 @@ fn multiply<S: Simd>(
         return match w.format {
             Format::Q4 => by_pairs::<S>(w, rows, x, y),
             Format::Q8 => by_groups::<S>(w, rows, x, y),
-            Format::I4 => by_rows::<S, { GROUP / 2 }>(w, rows, x, -8.0, y),
-            _ => by_rows::<S, { GROUP / 8 }>(w, rows, x, 0.0, y),
+            Format::I4 => by_rows::<S, { GROUP / 2 }>(w, rows, x, meaning(w.format), y),
+            _ => by_rows::<S, { GROUP / 8 }>(w, rows, x, meaning(w.format), y),
         };
     }
     let (held, tile) = (&x.held, &mut x.tile);
@@ -207,6 +210,14 @@ fn multiply<S: Simd>(
             let dots = tile.dots::<S>(w, held.token(*from));
             y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
         }
+    }
+}
+
+/// Factor and offset of what is packed in rows with one `d`: nibbles from 0 on mean numbers from -8 on, a bit means ±1.
+fn meaning(format: Format) -> [f32; 2] {
+    match format {
+        Format::B1 => [2.0, -1.0],
+        _ => [1.0, -8.0],
     }
 }
 
@@ -284,8 +295,9 @@ mod tests {
                 power += f64::from(exact).powi(2);
             }
         }
+        let bound = 10.0 / f64::from(LARGEST).powi(2);
         assert!(
-            error <= 1e-8 * power,
+            error <= bound * power,
             "{level:?} {:?} {}x{} {n}: {error:e} of {power:e}",
             w.format,
             w.rows,
@@ -303,7 +315,7 @@ mod tests {
         };
         assert_eq!(hold(&[0.0; 64]), ([0; GROUP], [0.0; 2]));
         let (group, [_, sum]) = hold(&[-3.0; 32]);
-        assert_eq!(group, [-32767; GROUP]);
+        assert_eq!(group, [-Number::MAX; GROUP]);
         assert!((sum + 96.0).abs() < 1e-4);
     }
 }

@@ -110,9 +110,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn signs(q: &[u8; GROUP / 8], x: &Group) -> __m256i {
+    fn bits(q: &[u8; GROUP / 8], x: &Group) -> __m256i {
         // SAFETY: see `Avx2`.
-        let signs = |i: usize| unsafe {
+        let spread = |i: usize| unsafe {
             let bits = _mm256_setr_epi16(
                 1,
                 2,
@@ -132,15 +132,15 @@ impl Simd for Avx2 {
                 i16::MIN,
             );
             let word = _mm256_set1_epi16(i16::from_le_bytes([q[2 * i], q[2 * i + 1]]));
-            // -1 where the bit is not set, otherwise 1.
-            let unset = _mm256_cmpeq_epi16(_mm256_and_si256(word, bits), _mm256_setzero_si256());
-            _mm256_or_si256(unset, _mm256_set1_epi16(1))
+            // All bits where the one is set, and of them the lowest.
+            let set = _mm256_cmpeq_epi16(_mm256_and_si256(word, bits), bits);
+            _mm256_srli_epi16::<15>(set)
         };
-        dot2(signs(0), signs(1), x)
+        dot2(spread(0), spread(1), x)
     }
 
     #[inline(always)]
-    fn words(w: &Group, x: &Group) -> __m256i {
+    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> __m256i {
         dot2(words(w, 0), words(w, 1), x)
     }
 

@@ -177,13 +177,13 @@ fn add_rest<S: Simd>(
     total
 }
 
-/// One token and rows that have one `d`, of groups of `BYTES`; `offset` is added to each of their numbers.
+/// One token and rows that have one `d`, of groups of `BYTES`, whose numbers `q` mean `factor · q + offset`.
 #[inline(always)]
 pub fn by_rows<S: Simd, const BYTES: usize>(
     w: &Packed,
     rows: Range<usize>,
     x: Token<'_>,
-    offset: f32,
+    [factor, offset]: [f32; 2],
     y: &mut [f32],
 ) where
     [u8; BYTES]: Quants,
@@ -199,7 +199,7 @@ pub fn by_rows<S: Simd, const BYTES: usize>(
             total_a = S::add(total_a, qa.dot::<S>(x), *step);
             total_b = S::add(total_b, qb.dot::<S>(x), *step);
         }
-        y[a] = scale_of(row_a) * (S::sum(total_a) + offset);
-        y[b] = scale_of(row_b) * (S::sum(total_b) + offset);
+        y[a] = scale_of(row_a) * (factor * S::sum(total_a) + offset);
+        y[b] = scale_of(row_b) * (factor * S::sum(total_b) + offset);
     }
 }

@@ -38,11 +38,11 @@ impl Simd for Plain {
         dot(|i| i32::from(q[i] as i8), x)
     }
 
-    fn signs(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums {
-        dot(|i| i32::from(q[i / 8] >> (i % 8) & 1) * 2 - 1, x)
+    fn bits(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums {
+        dot(|i| i32::from(q[i / 8] >> (i % 8) & 1), x)
     }
 
-    fn words(w: &Group, x: &Group) -> Self::Sums {
+    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> Self::Sums {
         dot(|i| i32::from(w[i]), x)
     }
 

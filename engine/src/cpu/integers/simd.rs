@@ -21,10 +21,10 @@ pub trait Simd {
     fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
     /// `Σ q·x` of signed bytes.
     fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums;
-    /// `Σ ±x`, plus where the bit is set.
-    fn signs(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
-    /// `Σ w·x`
-    fn words(w: &Group, x: &Group) -> Self::Sums;
+    /// `Σ x` where the bit is set.
+    fn bits(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
+    /// `Σ w·x`; unless they are signed, of weights that are not negative.
+    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> Self::Sums;
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
     /// The same by one of eight scales.
@@ -49,7 +49,8 @@ pub trait Simd {
     fn fetch_ahead(_bytes: &[u8; 64]) {}
 }
 
-const fn in_order() -> [usize; GROUP] {
+/// 0, 1, 2, …
+pub const fn in_order() -> [usize; GROUP] {
     let mut order = [0; GROUP];
     let mut i = 0;
     while i < GROUP {
@@ -63,7 +64,7 @@ const fn in_order() -> [usize; GROUP] {
 pub const HALVES: usize = 8;
 pub type Halves = [u8; 2 * HALVES];
 
-/// A group's numbers as they are packed, or unpacked.
+/// A group's numbers as they are packed.
 pub trait Quants {
     fn dot<S: Simd>(&self, x: &Group) -> S::Sums;
 }
@@ -80,4 +81,4 @@ macro_rules! quants {
 }
 
 // A trait and not a function's argument: what is called through one is not inlined where the level's instructions are.
-quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: signs, Group: words);
+quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: bits);

@@ -1,8 +1,8 @@
 //! A conversation into an answer.
 
-use crate::{Worker, flow, memory_bytes, send};
+use super::{Worker, flow, memory_bytes, send};
+use crate::protocol::{Event, JobId, Reason, Role, Sampling, Stats, Turn};
 use engine::{Generation, Message, Prompt};
-use web::protocol::{Event, JobId, Reason, Role, Sampling, Stats, Turn};
 
 impl Worker {
     /// Answers, and says so as it goes.

@@ -1,14 +1,14 @@
 //! A model from wherever it is into the engine.
 
-use crate::{Worker, flow, memory_bytes, scope, send};
+use super::{Worker, flow, memory_bytes, scope, send};
+use crate::protocol::{self, Event, Info, JobId, ModelRef, Phase, Place, Preferences};
+use crate::storage::{self, Failure, Report};
 use engine::profile::{self, Recommended, SIDECAR};
 use engine::{
     BackendChoice, CpuOptions, Crew, Engine, LoadOptions, Precision, Source, Stage, checkpoint,
     race::Race,
 };
 use std::cell::Cell;
-use web::protocol::{self, Event, Info, JobId, ModelRef, Phase, Place, Preferences};
-use web::storage::{self, Failure, Report};
 use web_sys::{AbortController, Blob, File};
 
 impl Worker {

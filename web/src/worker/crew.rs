@@ -1,7 +1,7 @@
 //! Other workers that multiply with this one: each runs this same program and has a memory of its own, and they share
 //! the engine's desk. It takes a page that is isolated from others (web/assets/service-worker.js).
 
-use crate::scope;
+use super::scope;
 use engine::{Crew, cpu::Desk, cpu::serve};
 use js_sys::{Array, Promise};
 use std::cell::RefCell;

@@ -1,8 +1,8 @@
 //! How fast the model is.
 
-use crate::{Worker, flow, generate::failure, send};
+use super::{Worker, flow, generate::failure, send};
+use crate::protocol::{Event, JobId, Report, Table};
 use engine::bench::{self, Options, Progress};
-use web::protocol::{Event, JobId, Report, Table};
 
 impl Worker {
     /// Measures the model that is loaded, and says so as it goes.

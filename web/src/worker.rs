@@ -6,6 +6,8 @@ mod generate;
 mod load;
 mod measure;
 
+use crate::protocol::{BUILD, BackendChoice, Event, JobId, Request};
+use crate::storage;
 use engine::Engine;
 use js_sys::{RangeError, WebAssembly};
 use std::cell::{Cell, RefCell};
@@ -15,13 +17,12 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use web::protocol::{BUILD, BackendChoice, Event, JobId, Request};
-use web::storage;
 use web_sys::{
     AbortController, DedicatedWorkerGlobalScope, File, MessageEvent, PromiseRejectionEvent,
 };
 
-fn main() {
+/// Runs in a worker: listens to the page, or helps another worker to multiply.
+pub fn start() {
     std::panic::set_hook(Box::new(|info| {
         console_error_panic_hook::hook(info);
         let text = info.payload_as_str().unwrap_or("for an unknown reason");

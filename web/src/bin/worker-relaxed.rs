@@ -1,0 +1,5 @@
+//! The worker, for browsers with relaxed SIMD (index.html).
+
+fn main() {
+    web::worker::start();
+}

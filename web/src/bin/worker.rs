@@ -1,0 +1,5 @@
+//! The worker.
+
+fn main() {
+    web::worker::start();
+}
