@@ -97,7 +97,7 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => wasm::hold(&mut self.held, order, x, cols),
+            Level::Wasm(_) => wasm::hold(&mut self.held, order, x, cols),
         }
     }
 
@@ -117,7 +117,7 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => wasm::multiply(self, w, rows, places, y),
+            Level::Wasm(fours) => wasm::multiply(fours, self, w, rows, places, y),
         }
     }
 }
@@ -190,24 +190,25 @@ fn multiply<S: Simd>(
     places: &[(usize, usize)],
     y: &mut [f32],
 ) {
+    let s = S::new();
     if let [(from, to)] = places {
         let x = x.held.token(*from);
         let y = &mut y[*to..][..rows.len()];
         return match w.format {
-            Format::Q4 => by_pairs::<S>(w, rows, x, y),
-            Format::Q8 => by_groups::<S>(w, rows, x, y),
-            Format::I4 => by_rows::<S, { GROUP / 2 }>(w, rows, x, meaning(w.format), y),
-            _ => by_rows::<S, { GROUP / 8 }>(w, rows, x, meaning(w.format), y),
+            Format::Q4 => by_pairs(s, w, rows, x, y),
+            Format::Q8 => by_groups(s, w, rows, x, y),
+            Format::I4 => by_rows::<_, { GROUP / 2 }>(s, w, rows, x, meaning(w.format), y),
+            _ => by_rows::<_, { GROUP / 8 }>(s, w, rows, x, meaning(w.format), y),
         };
     }
     let (held, tile) = (&x.held, &mut x.tile);
     for row0 in rows.clone().step_by(TILE) {
         // Unpacked once for all tokens.
-        tile.unpack::<S>(w, std::array::from_fn(|r| (row0 + r).min(rows.end - 1)));
+        tile.unpack(s, w, std::array::from_fn(|r| (row0 + r).min(rows.end - 1)));
         let at = row0 - rows.start;
         let n_rows = TILE.min(rows.end - row0);
         for (from, to) in places {
-            let dots = tile.dots::<S>(w, held.token(*from));
+            let dots = tile.dots(s, w, held.token(*from));
             y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
         }
     }
@@ -260,7 +261,7 @@ mod tests {
         #[cfg(not(target_arch = "wasm32"))]
         let levels = [Level::Plain, Level::detect()];
         #[cfg(target_arch = "wasm32")]
-        let levels = [Level::detect()];
+        let levels = [false, wasm::HAS_FOURS].map(Level::Wasm);
         for level in levels {
             for format in [Format::Q8, Format::Q4, Format::I4, Format::B1] {
                 for (rows, cols, n) in [(1, 32, 1), (7, 96, 1), (6, 64, 2), (5, 576, 5)] {

@@ -49,6 +49,7 @@ pub fn run(work: impl Work) {
 }
 
 /// Its methods run only within [`multiply`] and [`hold`], and are inlined there: that is what makes each `unsafe` below sound.
+#[derive(Clone, Copy)]
 struct Avx2;
 
 /// Words `16 · i ..` of a group.
@@ -83,13 +84,18 @@ impl Simd for Avx2 {
     type Scales = __m256;
 
     #[inline(always)]
+    fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
     fn zero() -> __m256 {
         // SAFETY: see `Avx2`.
         unsafe { _mm256_setzero_ps() }
     }
 
     #[inline(always)]
-    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> __m256i {
+    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> __m256i {
         let q = sixteen(q, 0);
         // SAFETY: see `Avx2`.
         let (low, high) = unsafe {
@@ -103,14 +109,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn bytes(q: &[u8; GROUP], x: &Group) -> __m256i {
+    fn bytes(self, q: &[u8; GROUP], x: &Group) -> __m256i {
         // SAFETY: see `Avx2`.
         let widen = |i| unsafe { _mm256_cvtepi8_epi16(sixteen(q, i)) };
         dot2(widen(0), widen(1), x)
     }
 
     #[inline(always)]
-    fn bits(q: &[u8; GROUP / 8], x: &Group) -> __m256i {
+    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> __m256i {
         // SAFETY: see `Avx2`.
         let spread = |i: usize| unsafe {
             let bits = _mm256_setr_epi16(
@@ -140,7 +146,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> __m256i {
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> __m256i {
         dot2(words(w, 0), words(w, 1), x)
     }
 
@@ -185,7 +191,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn scales(halves: &Halves, x: &[f32; HALVES]) -> __m256 {
+    fn scales(self, halves: &Halves, x: &[f32; HALVES]) -> __m256 {
         // SAFETY: see `Avx2`; eight floats are the 32 bytes that are read, at any alignment.
         unsafe {
             let halves = _mm256_cvtph_ps(sixteen(halves, 0));

@@ -25,8 +25,9 @@ pub enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// 128 bits, in every browser since 2023; with the feature `relaxed-simd`, its later additions too.
+    /// Says whether the machine adds four products at once.
     #[cfg(target_arch = "wasm32")]
-    Wasm,
+    Wasm(bool),
 }
 
 impl Level {
@@ -40,7 +41,7 @@ impl Level {
             return Self::Avx2;
         }
         #[cfg(target_arch = "wasm32")]
-        return Self::Wasm;
+        return Self::Wasm(wasm::adds_fours());
         #[cfg(not(target_arch = "wasm32"))]
         Self::Plain
     }
@@ -54,7 +55,7 @@ impl Level {
             #[cfg(not(target_arch = "wasm32"))]
             Level::Plain => work.run::<plain::Plain>(),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => wasm::run(work),
+            Level::Wasm(_) => wasm::run(work),
         }
     }
 }

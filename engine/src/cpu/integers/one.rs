@@ -30,7 +30,7 @@ const PAIRS: usize = HALVES / 2;
 
 /// One token and rows with `d` and `m` for each group.
 #[inline(always)]
-pub fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
+pub fn by_pairs<S: Simd>(s: S, w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
     let groups = x.groups.as_chunks().0;
     let pairs = x.pairs.as_flattened().as_chunks().0;
     let n = w.cols / GROUP / PAIRS;
@@ -38,7 +38,7 @@ pub fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [
         let [a, b] = beside(pass, y.len());
         let (quants_a, rest_a, scales_a) = parts(w, rows.start + a);
         let (quants_b, rest_b, scales_b) = parts(w, rows.start + b);
-        let (mut sum_a, mut sum_b) = (PairSum::<S>::zero(), PairSum::<S>::zero());
+        let (mut sum_a, mut sum_b) = (PairSum::zero(s), PairSum::zero(s));
         let quants = quants_a.iter().zip(quants_b);
         let scales = scales_a.iter().zip(scales_b);
         for (((q, halves), x), pairs) in quants.zip(scales).zip(groups).zip(pairs) {
@@ -55,6 +55,7 @@ pub fn by_pairs<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [
 
 /// A row's product so far.
 struct PairSum<S: Simd> {
+    s: S,
     /// `Σ d · q · x`
     total: S::Total,
     /// Every other one is the sum of `m · Σ x`.
@@ -63,10 +64,11 @@ struct PairSum<S: Simd> {
 
 impl<S: Simd> PairSum<S> {
     #[inline(always)]
-    fn zero() -> Self {
+    fn zero(s: S) -> Self {
         Self {
+            s,
             total: S::zero(),
-            sums: S::scales(&[0; 2 * HALVES], &[0.0; HALVES]),
+            sums: s.scales(&[0; 2 * HALVES], &[0.0; HALVES]),
         }
     }
 
@@ -79,12 +81,12 @@ impl<S: Simd> PairSum<S> {
         pairs: &[f32; HALVES],
     ) {
         S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
-        let scales = S::scales(halves, pairs);
+        let scales = self.s.scales(halves, pairs);
         self.sums = S::both(self.sums, scales);
-        self.total = S::add_by::<0>(self.total, S::nibbles(&q[0], &x[0]), scales);
-        self.total = S::add_by::<2>(self.total, S::nibbles(&q[1], &x[1]), scales);
-        self.total = S::add_by::<4>(self.total, S::nibbles(&q[2], &x[2]), scales);
-        self.total = S::add_by::<6>(self.total, S::nibbles(&q[3], &x[3]), scales);
+        self.total = S::add_by::<0>(self.total, self.s.nibbles(&q[0], &x[0]), scales);
+        self.total = S::add_by::<2>(self.total, self.s.nibbles(&q[1], &x[1]), scales);
+        self.total = S::add_by::<4>(self.total, self.s.nibbles(&q[2], &x[2]), scales);
+        self.total = S::add_by::<6>(self.total, self.s.nibbles(&q[3], &x[3]), scales);
     }
 
     /// Fewer groups, one at least; `pairs` of more are zeros.
@@ -96,14 +98,14 @@ impl<S: Simd> PairSum<S> {
         x: &[Group; PAIRS],
         pairs: &[f32; HALVES],
     ) {
-        let scales = S::scales(halves, pairs);
+        let scales = self.s.scales(halves, pairs);
         self.sums = S::both(self.sums, scales);
-        self.total = S::add_by::<0>(self.total, S::nibbles(&q[0], &x[0]), scales);
+        self.total = S::add_by::<0>(self.total, self.s.nibbles(&q[0], &x[0]), scales);
         if q.len() > 1 {
-            self.total = S::add_by::<2>(self.total, S::nibbles(&q[1], &x[1]), scales);
+            self.total = S::add_by::<2>(self.total, self.s.nibbles(&q[1], &x[1]), scales);
         }
         if q.len() > 2 {
-            self.total = S::add_by::<4>(self.total, S::nibbles(&q[2], &x[2]), scales);
+            self.total = S::add_by::<4>(self.total, self.s.nibbles(&q[2], &x[2]), scales);
         }
     }
 
@@ -116,7 +118,7 @@ impl<S: Simd> PairSum<S> {
 
 /// One token and rows with `d` for each group.
 #[inline(always)]
-pub fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
+pub fn by_groups<S: Simd>(s: S, w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut [f32]) {
     let groups = x.groups.as_chunks().0;
     let steps = x.scales.as_chunks().0;
     let n = w.cols / GROUP / HALVES;
@@ -128,12 +130,12 @@ pub fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut 
         let quants = quants_a.iter().zip(quants_b);
         let scales = scales_a.iter().zip(scales_b);
         for (((q, halves), x), steps) in quants.zip(scales).zip(groups).zip(steps) {
-            total_a = add_eight::<S>(total_a, q.0, halves.0, x, steps);
-            total_b = add_eight::<S>(total_b, q.1, halves.1, x, steps);
+            total_a = add_eight(s, total_a, q.0, halves.0, x, steps);
+            total_b = add_eight(s, total_b, q.1, halves.1, x, steps);
         }
         if !rest_a.is_empty() {
-            total_a = add_rest::<S>(total_a, rest_a, &scales_a[n], &groups[n], &steps[n]);
-            total_b = add_rest::<S>(total_b, rest_b, &scales_b[n], &groups[n], &steps[n]);
+            total_a = add_rest(s, total_a, rest_a, &scales_a[n], &groups[n], &steps[n]);
+            total_b = add_rest(s, total_b, rest_b, &scales_b[n], &groups[n], &steps[n]);
         }
         (y[a], y[b]) = (S::sum(total_a), S::sum(total_b));
     }
@@ -141,6 +143,7 @@ pub fn by_groups<S: Simd>(w: &Packed, rows: Range<usize>, x: Token<'_>, y: &mut 
 
 #[inline(always)]
 fn add_eight<S: Simd>(
+    s: S,
     mut total: S::Total,
     q: &[[u8; GROUP]; HALVES],
     halves: &Halves,
@@ -150,29 +153,30 @@ fn add_eight<S: Simd>(
     for bytes in q.as_flattened().as_chunks().0 {
         S::fetch_ahead(bytes);
     }
-    let scales = S::scales(halves, steps);
-    total = S::add_by::<0>(total, S::bytes(&q[0], &x[0]), scales);
-    total = S::add_by::<1>(total, S::bytes(&q[1], &x[1]), scales);
-    total = S::add_by::<2>(total, S::bytes(&q[2], &x[2]), scales);
-    total = S::add_by::<3>(total, S::bytes(&q[3], &x[3]), scales);
-    total = S::add_by::<4>(total, S::bytes(&q[4], &x[4]), scales);
-    total = S::add_by::<5>(total, S::bytes(&q[5], &x[5]), scales);
-    total = S::add_by::<6>(total, S::bytes(&q[6], &x[6]), scales);
-    S::add_by::<7>(total, S::bytes(&q[7], &x[7]), scales)
+    let scales = s.scales(halves, steps);
+    total = S::add_by::<0>(total, s.bytes(&q[0], &x[0]), scales);
+    total = S::add_by::<1>(total, s.bytes(&q[1], &x[1]), scales);
+    total = S::add_by::<2>(total, s.bytes(&q[2], &x[2]), scales);
+    total = S::add_by::<3>(total, s.bytes(&q[3], &x[3]), scales);
+    total = S::add_by::<4>(total, s.bytes(&q[4], &x[4]), scales);
+    total = S::add_by::<5>(total, s.bytes(&q[5], &x[5]), scales);
+    total = S::add_by::<6>(total, s.bytes(&q[6], &x[6]), scales);
+    S::add_by::<7>(total, s.bytes(&q[7], &x[7]), scales)
 }
 
 /// Fewer groups.
 #[inline(always)]
 fn add_rest<S: Simd>(
+    s: S,
     mut total: S::Total,
     q: &[[u8; GROUP]],
     halves: &Halves,
     x: &[Group; HALVES],
     steps: &[f32; HALVES],
 ) -> S::Total {
-    let scales = S::lanes(S::scales(halves, steps));
+    let scales = S::lanes(s.scales(halves, steps));
     for ((q, x), scale) in q.iter().zip(x).zip(scales) {
-        total = S::add(total, S::bytes(q, x), scale);
+        total = S::add(total, s.bytes(q, x), scale);
     }
     total
 }
@@ -180,6 +184,7 @@ fn add_rest<S: Simd>(
 /// One token and rows that have one `d`, of groups of `BYTES`, whose numbers `q` mean `factor · q + offset`.
 #[inline(always)]
 pub fn by_rows<S: Simd, const BYTES: usize>(
+    s: S,
     w: &Packed,
     rows: Range<usize>,
     x: Token<'_>,
@@ -196,8 +201,8 @@ pub fn by_rows<S: Simd, const BYTES: usize>(
         let quants_b = row_b.quants.as_chunks::<BYTES>().0;
         let (mut total_a, mut total_b) = (S::zero(), S::zero());
         for (((qa, qb), x), step) in quants_a.iter().zip(quants_b).zip(x.groups).zip(x.scales) {
-            total_a = S::add(total_a, qa.dot::<S>(x), *step);
-            total_b = S::add(total_b, qb.dot::<S>(x), *step);
+            total_a = S::add(total_a, qa.dot(s, x), *step);
+            total_b = S::add(total_b, qb.dot(s, x), *step);
         }
         y[a] = scale_of(row_a) * (factor * S::sum(total_a) + offset);
         y[b] = scale_of(row_b) * (factor * S::sum(total_b) + offset);

@@ -4,6 +4,7 @@ use super::{Group, HALVES, Halves, Simd};
 use crate::formats::{GROUP, widen};
 
 /// Any machine.
+#[derive(Clone, Copy)]
 pub struct Plain;
 
 const LANES: usize = 8;
@@ -23,26 +24,30 @@ impl Simd for Plain {
     type Total = [f32; LANES];
     type Scales = [f32; HALVES];
 
+    fn new() -> Self {
+        Self
+    }
+
     fn zero() -> Self::Total {
         [0.0; LANES]
     }
 
-    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums {
+    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> Self::Sums {
         dot(
             |i| i32::from(if i < 16 { q[i] & 15 } else { q[i - 16] >> 4 }),
             x,
         )
     }
 
-    fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums {
+    fn bytes(self, q: &[u8; GROUP], x: &Group) -> Self::Sums {
         dot(|i| i32::from(q[i] as i8), x)
     }
 
-    fn bits(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums {
+    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums {
         dot(|i| i32::from(q[i / 8] >> (i % 8) & 1), x)
     }
 
-    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> Self::Sums {
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums {
         dot(|i| i32::from(w[i]), x)
     }
 
@@ -72,7 +77,7 @@ impl Simd for Plain {
         Self::add(total, sums, scales[LANE])
     }
 
-    fn scales(halves: &Halves, x: &[f32; HALVES]) -> Self::Scales {
+    fn scales(self, halves: &Halves, x: &[f32; HALVES]) -> Self::Scales {
         std::array::from_fn(|i| widen([halves[2 * i], halves[2 * i + 1]]) * x[i])
     }
 

@@ -3,8 +3,8 @@
 use super::Group;
 use crate::formats::GROUP;
 
-/// What an instruction set does with a group.
-pub trait Simd {
+/// What an instruction set does with a group. A value of it holds what loops find in registers.
+pub trait Simd: Copy {
     /// Whole numbers that are still to be added up.
     type Sums: Copy;
     /// Floats that are still to be added up.
@@ -14,17 +14,19 @@ pub trait Simd {
     /// The order in which [`Simd::nibbles`] takes a group's numbers.
     const NIBBLES: [usize; GROUP] = in_order();
 
+    /// At the beginning of a function, before its loops.
+    fn new() -> Self;
     /// Nothing yet.
     fn zero() -> Self::Total;
     /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` in the order of
     /// [`Simd::NIBBLES`].
-    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
+    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
     /// `Σ q·x` of signed bytes.
-    fn bytes(q: &[u8; GROUP], x: &Group) -> Self::Sums;
+    fn bytes(self, q: &[u8; GROUP], x: &Group) -> Self::Sums;
     /// `Σ x` where the bit is set.
-    fn bits(q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
+    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
     /// `Σ w·x`; unless they are signed, of weights that are not negative.
-    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> Self::Sums;
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums;
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
     /// The same by one of eight scales.
@@ -39,7 +41,7 @@ pub trait Simd {
     fn sum(total: Self::Total) -> f32;
 
     /// Finite f16 numbers, each times its `x`.
-    fn scales(halves: &Halves, x: &[f32; HALVES]) -> Self::Scales;
+    fn scales(self, halves: &Halves, x: &[f32; HALVES]) -> Self::Scales;
     /// `a + b`
     fn both(a: Self::Scales, b: Self::Scales) -> Self::Scales;
     /// One by one.
@@ -66,15 +68,15 @@ pub type Halves = [u8; 2 * HALVES];
 
 /// A group's numbers as they are packed.
 pub trait Quants {
-    fn dot<S: Simd>(&self, x: &Group) -> S::Sums;
+    fn dot<S: Simd>(&self, s: S, x: &Group) -> S::Sums;
 }
 
 macro_rules! quants {
     ($($bytes:ty: $method:ident),*) => {$(
         impl Quants for $bytes {
             #[inline(always)]
-            fn dot<S: Simd>(&self, x: &Group) -> S::Sums {
-                S::$method(self, x)
+            fn dot<S: Simd>(&self, s: S, x: &Group) -> S::Sums {
+                s.$method(self, x)
             }
         }
     )*};

@@ -18,7 +18,7 @@ pub struct Tile {
 
 impl Tile {
     #[inline(always)]
-    pub fn unpack<S: Simd>(&mut self, w: &Packed, rows: [usize; TILE]) {
+    pub fn unpack<S: Simd>(&mut self, s: S, w: &Packed, rows: [usize; TILE]) {
         let n = w.cols / GROUP;
         self.groups.resize(TILE * n, [0; GROUP]);
         self.steps.resize(TILE * n, 0.0);
@@ -28,7 +28,7 @@ impl Tile {
             unpack::<S>(w.format, packed.quants, &mut self.groups[r * n..][..n]);
             let steps = &mut self.steps[r * n..][..n];
             let minima = &mut self.minima[r * n..][..n];
-            let widened = |halves: &Halves| S::lanes(S::scales(halves, &[1.0; HALVES]));
+            let widened = |halves: &Halves| S::lanes(s.scales(halves, &[1.0; HALVES]));
             match w.format {
                 Format::Q8 => {
                     let chunks = w.scales(row, n.div_ceil(HALVES));
@@ -61,11 +61,11 @@ impl Tile {
 
     /// Its rows with one token.
     #[inline(always)]
-    pub fn dots<S: Simd>(&self, w: &Packed, x: Token<'_>) -> [f32; TILE] {
+    pub fn dots<S: Simd>(&self, s: S, w: &Packed, x: Token<'_>) -> [f32; TILE] {
         match w.format {
-            Format::Q8 => self.scaled::<S, true>(w.cols, x),
+            Format::Q8 => self.scaled::<_, true>(s, w.cols, x),
             _ => {
-                let mut dots = self.scaled::<S, false>(w.cols, x);
+                let mut dots = self.scaled::<_, false>(s, w.cols, x);
                 let n = w.cols / GROUP;
                 for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
                     *dot += crate::formats::dot(minima, &x.sums[..n]);
@@ -77,7 +77,7 @@ impl Tile {
 
     /// Without minima.
     #[inline(always)]
-    fn scaled<S: Simd, const SIGNED: bool>(&self, cols: usize, x: Token<'_>) -> [f32; TILE] {
+    fn scaled<S: Simd, const SIGNED: bool>(&self, s: S, cols: usize, x: Token<'_>) -> [f32; TILE] {
         // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
         let n = cols / GROUP;
         let [w0, w1, w2, w3] = rows_of(&self.groups, n);
@@ -87,22 +87,22 @@ impl Tile {
         for g in 0..n {
             t0 = S::add(
                 t0,
-                S::unpacked::<SIGNED>(&w0[g], &groups[g]),
+                s.unpacked::<SIGNED>(&w0[g], &groups[g]),
                 s0[g] * scales[g],
             );
             t1 = S::add(
                 t1,
-                S::unpacked::<SIGNED>(&w1[g], &groups[g]),
+                s.unpacked::<SIGNED>(&w1[g], &groups[g]),
                 s1[g] * scales[g],
             );
             t2 = S::add(
                 t2,
-                S::unpacked::<SIGNED>(&w2[g], &groups[g]),
+                s.unpacked::<SIGNED>(&w2[g], &groups[g]),
                 s2[g] * scales[g],
             );
             t3 = S::add(
                 t3,
-                S::unpacked::<SIGNED>(&w3[g], &groups[g]),
+                s.unpacked::<SIGNED>(&w3[g], &groups[g]),
                 s3[g] * scales[g],
             );
         }

@@ -8,55 +8,63 @@ mod dots;
 use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Simd, Work};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
-use std::ops::Range;
+use std::{hint::black_box, ops::Range};
 
 // A browser checks all instructions of a program before it runs any, so nothing is to be asked for: a program with the
 // feature is not loaded where they are missing. What is inlined here may use them.
 
+pub use dots::{HAS_FOURS, adds_fours};
+
 /// [`Integers::multiply`] in a browser.
 #[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
 pub fn multiply(
+    fours: bool,
     x: &mut Integers,
     w: &Packed,
     rows: Range<usize>,
     places: &[(usize, usize)],
     y: &mut [f32],
 ) {
-    super::multiply::<Simd128>(x, w, rows, places, y);
+    if HAS_FOURS && fours {
+        super::multiply::<Simd128<HAS_FOURS>>(x, w, rows, places, y);
+    } else {
+        super::multiply::<Simd128<false>>(x, w, rows, places, y);
+    }
 }
 
 /// [`Integers::hold`] in a browser.
 pub fn hold(held: &mut Held, order: Order, x: &[f32], cols: usize) {
-    held.fill::<Simd128>(order, x, cols);
+    held.fill::<Simd128<false>>(order, x, cols);
 }
 
 /// [`Work`] in a browser.
 #[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
 pub fn run(work: impl Work) {
-    work.run::<Simd128>();
+    work.run::<Simd128<false>>();
 }
 
-/// A browser.
-pub struct Simd128;
+/// A browser; with `FOURS`, one whose machine adds four products at once.
+///
+/// Its constants are hidden from the compiler, which would write them anew wherever they are used; browsers make some
+/// instructions of each.
+#[derive(Clone, Copy)]
+pub struct Simd128<const FOURS: bool> {
+    /// Bytes of 1.
+    ones: v128,
+    /// Bytes of 1, 2, 4, … 128, twice.
+    bits: v128,
+    /// Bytes of 0 and 1, and of 2 and 3.
+    places: [v128; 2],
+    /// Of a sign and what is behind it, widened, what there is of an f16.
+    half: v128,
+    dots: dots::Constants,
+}
 
 #[inline(always)]
 fn sixteen(q: &[u8], i: usize) -> v128 {
     let sixteen = &q.as_chunks::<16>().0[i];
     // SAFETY: sixteen bytes are read, at any alignment.
     unsafe { v128_load(sixteen.as_ptr().cast()) }
-}
-
-/// A byte for each bit: 1 where it is set, otherwise 0.
-#[inline(always)]
-fn spread(q: &[u8; GROUP / 8]) -> [v128; 2] {
-    let bytes = u32x4_splat(u32::from_le_bytes(*q));
-    let bits = u8x16(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
-    #[rustfmt::skip]
-    let both = [
-        u8x16_shuffle::<0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1>(bytes, bytes),
-        u8x16_shuffle::<2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3>(bytes, bytes),
-    ];
-    both.map(|spread| u8x16_min(v128_and(spread, bits), u8x16_splat(1)))
 }
 
 #[inline(always)]
@@ -66,19 +74,45 @@ fn four(x: &[f32; HALVES], i: usize) -> v128 {
     unsafe { v128_load(four.as_ptr().cast()) }
 }
 
-/// Finite f16 numbers, widened with their signs to 32 bits.
-#[inline(always)]
-fn floats(halves: v128) -> v128 {
-    // As `formats::widen`: behind the sign, which stands in all upper bits, three are to go, and then what is shifted.
-    let bits = v128_and(i32x4_shl(halves, 13), u32x4_splat(0x8FFF_E000));
-    f32x4_mul(bits, f32x4_splat(f32::from_bits((127 + 112) << 23)))
+impl<const FOURS: bool> Simd128<FOURS> {
+    /// A byte for each bit: 1 where it is set, otherwise 0.
+    #[inline(always)]
+    fn spread(self, q: &[u8; GROUP / 8]) -> [v128; 2] {
+        let bytes = u32x4_splat(u32::from_le_bytes(*q));
+        let byte = |places| u8x16_min(v128_and(dots::pick(bytes, places), self.bits), self.ones);
+        self.places.map(byte)
+    }
+
+    /// Finite f16 numbers, widened with their signs to 32 bits.
+    #[inline(always)]
+    fn floats(self, halves: v128) -> v128 {
+        // As `formats::widen`: behind the sign, which stands in all upper bits, three are to go, and then what is shifted.
+        let bits = v128_and(i32x4_shl(halves, 13), self.half);
+        f32x4_mul(bits, f32x4_splat(f32::from_bits((127 + 112) << 23)))
+    }
 }
 
-impl Simd for Simd128 {
+impl<const FOURS: bool> Simd for Simd128<FOURS> {
     type Sums = v128;
     type Total = v128;
     type Scales = [v128; 2];
     const NIBBLES: [usize; GROUP] = dots::NIBBLES;
+
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            ones: black_box(u8x16_splat(1)),
+            bits: black_box(u64x2_splat(u64::from_le_bytes([
+                1, 2, 4, 8, 16, 32, 64, 128,
+            ]))),
+            places: [[0, 1], [2, 3]].map(|[a, b]: [u64; 2]| {
+                const ALL: u64 = 0x0101_0101_0101_0101;
+                black_box(u64x2(a * ALL, b * ALL))
+            }),
+            half: black_box(u32x4_splat(0x8FFF_E000)),
+            dots: dots::Constants::new(),
+        }
+    }
 
     #[inline(always)]
     fn zero() -> v128 {
@@ -86,23 +120,23 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> v128 {
-        dots::nibbles(q, x)
+    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> v128 {
+        dots::nibbles(self, sixteen(q, 0), x)
     }
 
     #[inline(always)]
-    fn bytes(q: &[u8; GROUP], x: &Group) -> v128 {
-        dots::bytes(q, x)
+    fn bytes(self, q: &[u8; GROUP], x: &Group) -> v128 {
+        dots::bytes(self, [sixteen(q, 0), sixteen(q, 1)], x)
     }
 
     #[inline(always)]
-    fn bits(q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        dots::bits(q, x)
+    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> v128 {
+        dots::bits(self, self.spread(q), x)
     }
 
     #[inline(always)]
-    fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> v128 {
-        dots::unpacked::<SIGNED>(w, x)
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> v128 {
+        dots::unpacked::<FOURS, SIGNED>(self, w, x)
     }
 
     #[inline(always)]
@@ -137,11 +171,11 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn scales(halves: &Halves, x: &[f32; HALVES]) -> [v128; 2] {
+    fn scales(self, halves: &Halves, x: &[f32; HALVES]) -> [v128; 2] {
         let halves = sixteen(halves, 0);
         [
-            f32x4_mul(floats(i32x4_extend_low_i16x8(halves)), four(x, 0)),
-            f32x4_mul(floats(i32x4_extend_high_i16x8(halves)), four(x, 1)),
+            f32x4_mul(self.floats(i32x4_extend_low_i16x8(halves)), four(x, 0)),
+            f32x4_mul(self.floats(i32x4_extend_high_i16x8(halves)), four(x, 1)),
         ]
     }
 

@@ -1,8 +1,16 @@
 //! `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs: what every browser has.
 
-use super::{super::Group, sixteen, spread};
+use super::{super::Group, Simd128};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
+use std::hint::black_box;
+
+pub const HAS_FOURS: bool = false;
+
+/// Nothing that it has does so.
+pub fn adds_fours() -> bool {
+    false
+}
 
 /// Of eight words with four nibbles each, first all lowest ones: shifts by words and a mask part them, where
 /// bytes would have to be widened.
@@ -16,6 +24,21 @@ pub const NIBBLES: [usize; GROUP] = {
     }
     order
 };
+
+#[derive(Clone, Copy)]
+pub struct Constants {
+    /// The lowest nibble of each word.
+    lowest: v128,
+}
+
+impl Constants {
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self {
+            lowest: black_box(u16x8_splat(15)),
+        }
+    }
+}
 
 /// Words `8 · i ..` of a group.
 #[inline(always)]
@@ -31,20 +54,9 @@ fn dot4(w: [v128; 4], x: &Group) -> v128 {
     i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
 }
 
-/// Bytes as words.
 #[inline(always)]
-fn widened(first: v128, second: v128) -> [v128; 4] {
-    [
-        i16x8_extend_low_i8x16(first),
-        i16x8_extend_high_i8x16(first),
-        i16x8_extend_low_i8x16(second),
-        i16x8_extend_high_i8x16(second),
-    ]
-}
-
-#[inline(always)]
-pub fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> v128 {
-    let (q, lowest) = (sixteen(q, 0), u16x8_splat(15));
+pub fn nibbles<const FOURS: bool>(s: Simd128<FOURS>, q: v128, x: &Group) -> v128 {
+    let lowest = s.dots.lowest;
     let w = [
         v128_and(q, lowest),
         v128_and(u16x8_shr(q, 4), lowest),
@@ -55,20 +67,35 @@ pub fn nibbles(q: &[u8; GROUP / 2], x: &Group) -> v128 {
 }
 
 #[inline(always)]
-pub fn bytes(q: &[u8; GROUP], x: &Group) -> v128 {
-    let (first, second) = (sixteen(q, 0), sixteen(q, 1));
-    dot4(widened(first, second), x)
+pub fn bytes<const FOURS: bool>(_: Simd128<FOURS>, q: [v128; 2], x: &Group) -> v128 {
+    let [first, second] = q;
+    let words = [
+        i16x8_extend_low_i8x16(first),
+        i16x8_extend_high_i8x16(first),
+        i16x8_extend_low_i8x16(second),
+        i16x8_extend_high_i8x16(second),
+    ];
+    dot4(words, x)
 }
 
 #[inline(always)]
-pub fn bits(q: &[u8; GROUP / 8], x: &Group) -> v128 {
-    let [first, second] = spread(q);
-    dot4(widened(first, second), x)
+pub fn bits<const FOURS: bool>(s: Simd128<FOURS>, spread: [v128; 2], x: &Group) -> v128 {
+    bytes(s, spread, x)
 }
 
 #[inline(always)]
-pub fn unpacked<const SIGNED: bool>(w: &Group, x: &Group) -> v128 {
+pub fn unpacked<const FOURS: bool, const SIGNED: bool>(
+    _: Simd128<FOURS>,
+    w: &Group,
+    x: &Group,
+) -> v128 {
     dot4([words(w, 0), words(w, 1), words(w, 2), words(w, 3)], x)
+}
+
+/// Bytes of the first by their places.
+#[inline(always)]
+pub fn pick(bytes: v128, places: v128) -> v128 {
+    u8x16_swizzle(bytes, places)
 }
 
 /// `a · b + c`
