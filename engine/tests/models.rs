@@ -177,7 +177,7 @@ fn any_number_of_threads_gives_the_same_logits() {
                     backend: BackendChoice::Cpu,
                     cpu: CpuOptions {
                         arithmetic,
-                        crew: Crew::of_threads(n_threads),
+                        crew: Crew::of_threads(n_threads).map(|crew| crew.meeting_for(1)),
                     },
                     ..LoadOptions::default()
                 };

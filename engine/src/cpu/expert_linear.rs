@@ -1,6 +1,6 @@
 //! `y[i] = x · w[id_i]ᵀ` for the chosen experts of each token.
 
-use super::{linear::Job, team::Matrix};
+use super::linear::{Job, Matrix};
 
 /// The jobs of `x[n, cols]` or `x[n, top_k · cols]`, `w[n_experts · rows, cols]`, `routing[n, 2 · top_k]
 /// → y[n, top_k · rows]`: one for each expert that somebody chose.
@@ -15,7 +15,7 @@ pub fn jobs<'w>(
     y: usize,
 ) -> impl Iterator<Item = Job<'w>> {
     let n = routing.len() / (2 * top_k);
-    let rows = w.rows / n_experts;
+    let rows = w.w.rows / n_experts;
     let is_one_for_all = x.len() == n * w.w.cols;
     (0..n_experts).filter_map(move |expert| {
         let chosen = routing.chunks_exact(2 * top_k).enumerate();

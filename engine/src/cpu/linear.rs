@@ -3,7 +3,7 @@
 use super::{
     Arithmetic, Packed,
     integers::{self, Integers, Level, Order},
-    team::{Matrix, Team},
+    team::Team,
 };
 use crate::formats::{Rows, dot, group_sums};
 use std::ops::Range;
@@ -67,6 +67,15 @@ impl Products {
     }
 }
 
+/// A weight and its index.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'w> {
+    /// Which it is.
+    pub id: usize,
+    /// Its rows.
+    pub w: &'w Packed,
+}
+
 /// Some rows of a weight times some rows of an activation: a part of what an op asks for.
 #[derive(Debug)]
 pub struct Job<'w> {
@@ -84,8 +93,8 @@ pub struct Job<'w> {
 pub fn job(w: Matrix<'_>, n: usize, y: usize) -> Job<'_> {
     Job {
         w,
-        rows: 0..w.rows,
-        places: (0..n).map(|i| (i, i * w.rows)).collect(),
+        rows: 0..w.w.rows,
+        places: (0..n).map(|i| (i, i * w.w.rows)).collect(),
         y,
     }
 }
@@ -112,34 +121,25 @@ impl Multiplier {
         Self { products, team }
     }
 
-    /// Puts rows of `w`, which is the weight `id`, in place.
-    pub fn upload(&mut self, id: usize, w: &mut Packed, is_shared: bool, rows: &Rows) {
-        match &mut self.team {
-            Some(team) if is_shared => w.write(&team.upload(id, w.format, w.cols, rows)),
-            _ => w.write(rows),
+    /// Puts rows of a weight in place.
+    pub fn upload(&mut self, id: usize, w: &mut Packed, rows: &Rows) {
+        w.write(rows);
+        if let Some(team) = &self.team {
+            team.upload(id, w.format, w.cols, rows);
         }
     }
 
     /// All that is to be multiplied with one `x`, into `ys`.
     pub fn multiply(&mut self, x: &[f32], jobs: &[Job<'_>], ys: &mut [Vec<f32>]) {
         self.products.forget();
-        if let Some(team) = &mut self.team {
-            team.multiply(&mut self.products, x, jobs, ys);
-        }
-        for job in jobs {
-            if self.team.is_none() || !job.w.is_shared() {
-                let rows = job.rows.clone();
-                self.products
-                    .multiply(job.w.w, rows, x, &job.places, &mut ys[job.y]);
-            }
-        }
-    }
-
-    /// Row `row` as floats, `y[cols]`.
-    pub fn row(&mut self, w: Matrix<'_>, row: usize, y: &mut [f32]) {
-        match &mut self.team {
-            Some(team) if w.is_shared() => team.row(w, row, y),
-            _ => w.w.format.unpack(w.w.row(row), y),
+        let own = match &mut self.team {
+            Some(team) => team.multiply(&mut self.products, x, jobs, ys),
+            None => jobs.iter().collect(),
+        };
+        for job in own {
+            let rows = job.rows.clone();
+            self.products
+                .multiply(job.w.w, rows, x, &job.places, &mut ys[job.y]);
         }
     }
 }

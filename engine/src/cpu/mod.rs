@@ -35,10 +35,10 @@ use crate::{
     sampler::{self, Sampling},
 };
 use integers::Level;
-use linear::Multiplier;
+use linear::{Matrix, Multiplier};
 use packed::{Packed, out_of_memory, zeroed};
 use std::{collections::VecDeque, ops::Range};
-use team::{Matrix, Team};
+use team::Team;
 
 pub use team::{Crew, Desk, serve};
 
@@ -62,8 +62,6 @@ pub struct CpuBackend {
     drawn: VecDeque<u32>,
     multiplier: Multiplier,
     level: Level,
-    /// Of each weight, whether other threads have rows of it.
-    is_shared: Vec<bool>,
 }
 
 /// How packed weights are multiplied.
@@ -99,25 +97,11 @@ impl CpuBackend {
         let slot_len =
             |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
         let CpuOptions { arithmetic, crew } = options;
-        let mut is_shared = vec![false; weights.len()];
-        let mut team = None;
-        if let Some(crew) = crew {
-            is_shared = team::shared(program, weights, &crew);
-            team = Some(Team::new(crew, arithmetic, weights, &is_shared)?);
-        }
-        let own = |(info, is_shared): (&WeightInfo, &bool)| match &team {
-            Some(team) if *is_shared => Packed::new(&WeightInfo {
-                rows: team.own(info.rows),
-                ..info.clone()
-            }),
-            _ => Packed::new(info),
-        };
+        let team = crew
+            .map(|crew| Team::new(crew, arithmetic, program, weights))
+            .transpose()?;
         Ok(Self {
-            weights: weights
-                .iter()
-                .zip(&is_shared)
-                .map(own)
-                .collect::<Result<_>>()?,
+            weights: weights.iter().map(Packed::new).collect::<Result<_>>()?,
             slots: program
                 .slots
                 .iter()
@@ -135,7 +119,6 @@ impl CpuBackend {
             drawn: VecDeque::new(),
             multiplier: Multiplier::new(arithmetic, team),
             level: Level::detect(),
-            is_shared,
             program: program.clone(),
         })
     }
@@ -147,8 +130,8 @@ impl CpuBackend {
 
     /// Puts some rows of a weight in place.
     pub fn upload(&mut self, weight: usize, rows: &Rows) {
-        let (w, is_shared) = (&mut self.weights[weight], self.is_shared[weight]);
-        self.multiplier.upload(weight, w, is_shared, rows);
+        self.multiplier
+            .upload(weight, &mut self.weights[weight], rows);
     }
 
     /// Starts a request: its sampling and the tokens `seen` by the repetition penalty, a bitset
@@ -311,10 +294,7 @@ impl CpuBackend {
         let x = |act: Act| act_in(&self.program, &self.slots, act, step);
         let w = |weight: Weight| &self.weights[weight.id];
         match op {
-            Op::Embed { w: table, .. } => {
-                let table = matrix_in(&self.weights, *table);
-                embed::run(&mut self.multiplier, table, tokens, y);
-            }
+            Op::Embed { w: table, .. } => embed::run(w(*table), tokens, y),
             Op::RmsNorm {
                 x: input,
                 w: scale,
@@ -468,6 +448,5 @@ fn matrix_in(weights: &[Packed], weight: Weight) -> Matrix<'_> {
     Matrix {
         id: weight.id,
         w: &weights[weight.id],
-        rows: weight.rows,
     }
 }

@@ -1,4 +1,5 @@
-//! Several threads that multiply together: every thread keeps some rows of every large matrix and multiplies those.
+//! Several threads that multiply together: the first one has all weights, every other one keeps some rows of each large
+//! matrix and multiplies those, where that is worth a meeting.
 //!
 //! They share no memory but a [`Desk`]: `x` goes in, each one's part of `y` comes out. So nothing here is unsafe, and
 //! in a browser a thread may be a worker with a WebAssembly memory of its own. Rows do not depend on one another:
@@ -11,20 +12,25 @@ pub use desk::Desk;
 pub use member::serve;
 
 use super::{
-    Arithmetic, CHUNK, Packed,
+    Arithmetic, CHUNK,
     linear::{Job, Products},
     out_of_memory,
 };
 use crate::{
     Result,
     formats::{Format, Rows, WeightInfo},
+    op::Op,
     program::Program,
 };
 use member::Task;
 use std::{ops::Range, sync::Arc};
 
 /// Neighbouring rows that one thread keeps: any longer range of rows is then spread over all of them.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
+
+/// Multiplications that are worth a meeting: at some ten billion a second, what two threads save of fewer is less than
+/// what they wait for one another.
+const WORTH: usize = 1 << 20;
 
 /// Which rows are whose: blocks in turn.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +78,8 @@ impl Share {
 #[derive(Debug, Clone)]
 pub struct Crew {
     at: Arc<Place>,
+    /// Multiplications for which they meet.
+    worth: usize,
 }
 
 #[derive(Debug)]
@@ -84,7 +92,15 @@ impl Crew {
     /// One of `n_members`, all but one of which [`serve`] at this desk.
     pub fn at(desk: Desk, n_members: usize) -> Self {
         let at = Arc::new(Place { desk, n_members });
-        Self { at }
+        Self { at, worth: WORTH }
+    }
+
+    /// Has them meet for so few multiplications, instead of for as many as are worth it.
+    pub fn meeting_for(self, n_multiplications: usize) -> Self {
+        Self {
+            worth: n_multiplications,
+            ..self
+        }
     }
 
     /// How many there are, with the one that has the work.
@@ -103,49 +119,63 @@ impl Drop for Place {
 #[derive(Debug)]
 pub struct Team {
     crew: Crew,
-    /// What one member has made, `[n_places, rows]` of each job with its own rows.
+    /// Of each weight, whether the others have rows of it.
+    is_shared: Vec<bool>,
+    /// What another member has made, `[n_places, rows]` of each job with its rows.
     part: Vec<f32>,
     places: Vec<(usize, usize)>,
     words: Vec<u32>,
 }
 
-/// A matrix of which this thread has rows, maybe all.
-#[derive(Debug, Clone, Copy)]
-pub struct Matrix<'w> {
-    /// Index of the weight.
-    pub id: usize,
-    /// The rows that are here.
-    pub w: &'w Packed,
-    /// How many there are in all.
-    pub rows: usize,
+/// Some places of some jobs, for which there is room on the desk.
+#[derive(Default)]
+struct Meeting<'j> {
+    jobs: Vec<(&'j Job<'j>, Range<usize>)>,
+    /// Of the description of the jobs.
+    n_words: usize,
+    /// That a member makes at most.
+    n_numbers: usize,
 }
 
-impl Matrix<'_> {
-    /// Whether other threads have some.
-    pub fn is_shared(self) -> bool {
-        self.w.rows < self.rows
+impl<'j> Meeting<'j> {
+    /// As many of a job's places from the `first` on as there is room for; says where they end.
+    fn add(&mut self, job: &'j Job<'j>, first: usize, n_members: usize) -> usize {
+        let share = |member| Share { member, n_members };
+        let lens = (0..n_members).map(|member| share(member).of(job.rows.clone()).len());
+        let rows = lens.max().unwrap_or(0).max(1);
+        let words = (desk::JOBS.len() - self.n_words).saturating_sub(member::HEAD);
+        let numbers = desk::part_len(n_members) - self.n_numbers;
+        let places = first..job.places.len().min(first + words.min(numbers / rows));
+        let end = places.end;
+        if !places.is_empty() {
+            self.n_words += member::HEAD + places.len();
+            self.n_numbers += rows * places.len();
+            self.jobs.push((job, places));
+        }
+        end
     }
 }
 
 impl Team {
-    /// Has the crew forget what it knows, and make room for its rows of these weights: of those that are to be shared.
+    /// Has the crew forget what it knows, and make room for its rows of these weights: of those that are worth it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
     pub fn new(
         crew: Crew,
         arithmetic: Arithmetic,
+        program: &Program,
         weights: &[WeightInfo],
-        is_shared: &[bool],
     ) -> Result<Self> {
         let team = Self {
+            is_shared: shared(program, weights, crew.n_members()),
             crew,
             part: Vec::new(),
             places: Vec::new(),
             words: Vec::new(),
         };
         team.run(Task::Clear, &[member::arithmetic_code(arithmetic)]);
-        for (info, is_shared) in weights.iter().zip(is_shared) {
+        for (info, is_shared) in weights.iter().zip(&team.is_shared) {
             let rows = if *is_shared { info.rows } else { 0 };
             let format = member::format_code(info.format);
             if team.run(Task::Room, &[format, rows, info.cols]) > 0 {
@@ -157,7 +187,7 @@ impl Team {
     }
 
     fn n_members(&self) -> usize {
-        self.crew.at.n_members
+        self.crew.n_members()
     }
 
     fn desk(&self) -> &Desk {
@@ -171,93 +201,75 @@ impl Team {
         }
     }
 
-    /// How many rows of all the first member keeps.
-    pub fn own(&self, rows: usize) -> usize {
-        self.share(0).before(rows)
-    }
-
-    /// Brings each row of a weight of `cols` to its member, but to the first one, whose rows are returned.
-    pub fn upload(&mut self, id: usize, format: Format, cols: usize, rows: &Rows) -> Rows {
+    /// Brings each of these rows of the weight `id`, of `cols`, to its member, if it is shared.
+    pub fn upload(&self, id: usize, format: Format, cols: usize, rows: &Rows) {
+        if !self.is_shared[id] {
+            return;
+        }
         let (q, s) = (format.row_quants_bytes(cols), format.row_scales_bytes(cols));
-        let part = |member: usize| {
-            let share = self.share(member);
-            let all = rows.row0..rows.row0 + rows.n_rows;
-            let mut part = Rows {
-                row0: share.before(all.start),
-                n_rows: share.of(all.clone()).len(),
-                quants: Vec::new(),
-                scales: Vec::new(),
-            };
-            for run in share.runs(all) {
-                let from = run.start - rows.row0;
-                let (quants, scales) = (&rows.quants[from * q..], &rows.scales[from * s..]);
-                part.quants.extend_from_slice(&quants[..run.len() * q]);
-                part.scales.extend_from_slice(&scales[..run.len() * s]);
-            }
-            part
-        };
         let at_once = 4 * desk::X.len() / (q + s + 1);
+        let all = rows.row0..rows.row0 + rows.n_rows;
         for member in 1..self.n_members() {
-            let part = part(member);
-            for first in (0..part.n_rows).step_by(at_once) {
-                let n_rows = at_once.min(part.n_rows - first);
-                let mut bytes = part.quants[first * q..][..n_rows * q].to_vec();
-                bytes.extend_from_slice(&part.scales[first * s..][..n_rows * s]);
+            let share = self.share(member);
+            let (mut quants, mut scales) = (Vec::new(), Vec::new());
+            for run in share.runs(all.clone()) {
+                let from = run.start - rows.row0;
+                quants.extend_from_slice(&rows.quants[from * q..][..run.len() * q]);
+                scales.extend_from_slice(&rows.scales[from * s..][..run.len() * s]);
+            }
+            let places = share.of(all.clone());
+            for first in (0..places.len()).step_by(at_once) {
+                let n_rows = at_once.min(places.len() - first);
+                let mut bytes = quants[first * q..][..n_rows * q].to_vec();
+                bytes.extend_from_slice(&scales[first * s..][..n_rows * s]);
                 bytes.resize(bytes.len().next_multiple_of(4), 0);
                 self.desk().write_bytes(desk::X, &bytes);
-                self.run(Task::Upload, &[id, member, part.row0 + first, n_rows]);
+                self.run(Task::Upload, &[id, member, places.start + first, n_rows]);
             }
         }
-        part(0)
     }
 
-    /// Those of the jobs whose weights are shared, in as few meetings as the desk has room for.
-    pub fn multiply(
+    /// Those of the jobs whose weights are shared, in as few meetings as the desk has room for, if they are worth one;
+    /// the others remain.
+    pub fn multiply<'j>(
         &mut self,
         products: &mut Products,
         x: &[f32],
-        jobs: &[Job<'_>],
+        jobs: &'j [Job<'j>],
         ys: &mut [Vec<f32>],
-    ) {
-        const ROOM: (usize, usize) = (desk::JOBS.end - desk::JOBS.start, 0);
-        let numbers = desk::part_len(self.n_members());
-        let (mut words, mut taken) = ROOM;
-        let (mut meeting, mut is_new) = (Vec::new(), true);
-        for job in jobs.iter().filter(|job| job.w.is_shared()) {
-            let longest = (0..self.n_members()).map(|m| self.share(m).of(job.rows.clone()).len());
-            let rows = longest.max().unwrap_or(0).max(1);
+    ) -> Vec<&'j Job<'j>> {
+        let (shared, mut rest): (Vec<_>, Vec<_>) =
+            jobs.iter().partition(|job| self.is_shared[job.w.id]);
+        let work = |job: &&Job<'_>| job.rows.len() * job.w.w.cols * job.places.len();
+        if shared.iter().map(work).sum::<usize>() < self.crew.worth {
+            rest.extend(shared);
+            return rest;
+        }
+        let (mut meeting, mut is_new) = (Meeting::default(), true);
+        for job in shared {
             let mut first = 0;
             while first < job.places.len() {
-                let room = words
-                    .saturating_sub(member::HEAD)
-                    .min((numbers - taken) / rows);
-                let places = first..job.places.len().min(first + room);
-                if places.is_empty() {
+                let end = meeting.add(job, first, self.n_members());
+                if end == first {
                     self.meet(products, (x, is_new), &meeting, ys);
-                    (words, taken) = ROOM;
-                    is_new = false;
-                    meeting.clear();
-                    continue;
+                    (meeting, is_new) = (Meeting::default(), false);
                 }
-                first = places.end;
-                words -= member::HEAD + places.len();
-                taken += rows * places.len();
-                meeting.push((job, places));
+                first = end;
             }
         }
-        if !meeting.is_empty() {
-            self.meet(products, (x, is_new), &meeting, ys);
-        }
+        self.meet(products, (x, is_new), &meeting, ys);
+        rest
     }
 
-    /// Some places of some jobs: `x` is laid on the desk where it is new, everybody multiplies.
+    /// Everybody multiplies; `x` is laid on the desk where it is new.
     fn meet(
         &mut self,
         products: &mut Products,
         (x, is_new): (&[f32], bool),
-        jobs: &[(&Job<'_>, Range<usize>)],
+        meeting: &Meeting<'_>,
         ys: &mut [Vec<f32>],
     ) {
+        let jobs = &meeting.jobs;
         assert!(!jobs.is_empty(), "no place has room on the desk");
         let n_members = self.n_members();
         self.words.clear();
@@ -272,17 +284,16 @@ impl Team {
         let n_numbers = if is_new { x.len() } else { 0 };
         self.desk().set_arguments(&[self.words.len(), n_numbers]);
         self.desk().begin(Task::Multiply as u32);
-        // The first member's own rows, while the others are at theirs.
-        let share = self.share(0);
+        // The first member's rows, while the others are at theirs.
         for (job, places) in jobs {
-            let own = share.of(job.rows.clone());
-            self.places.clear();
-            for (i, (from, _)) in job.places[places.clone()].iter().enumerate() {
-                self.places.push((*from, i * own.len()));
+            for run in self.share(0).runs(job.rows.clone()) {
+                let at = run.start - job.rows.start;
+                let places = job.places[places.clone()].iter();
+                self.places.clear();
+                self.places
+                    .extend(places.map(|(from, to)| (*from, to + at)));
+                products.multiply(job.w.w, run, x, &self.places, &mut ys[job.y]);
             }
-            self.part.resize(places.len() * own.len(), 0.0);
-            products.multiply(job.w.w, own, x, &self.places, &mut self.part);
-            share.put(&self.part, job, places.clone(), &mut ys[job.y]);
         }
         self.desk().finish(n_members as u32 - 1);
         for member in 1..n_members {
@@ -294,25 +305,13 @@ impl Team {
             let area = desk::of_member(member, n_members);
             self.crew.at.desk.read(area, &mut self.part);
             let mut rest = &self.part[..];
-            for meeting in jobs {
-                let (job, places) = meeting;
-                let (here, others) = rest.split_at(len(meeting));
+            for part in jobs {
+                let (here, others) = rest.split_at(len(part));
+                let (job, places) = part;
                 share.put(here, job, places.clone(), &mut ys[job.y]);
                 rest = others;
             }
         }
-    }
-
-    /// One row as floats, `y[cols]`.
-    pub fn row(&mut self, shared: Matrix<'_>, row: usize, y: &mut [f32]) {
-        let owner = row / BLOCK % self.n_members();
-        let place = self.share(owner).before(row);
-        if owner == 0 {
-            shared.w.format.unpack(shared.w.row(place), y);
-            return;
-        }
-        self.run(Task::Row, &[shared.id, owner, place]);
-        self.desk().read(desk::X, y);
     }
 
     /// Has something done; says how many could not.
@@ -330,20 +329,15 @@ impl Drop for Team {
     }
 }
 
-/// Which weights are worth sharing among so many threads: large ones that nothing but products and the embedding
-/// reads.
-pub fn shared(program: &Program, weights: &[WeightInfo], crew: &Crew) -> Vec<bool> {
-    let n_members = crew.at.n_members;
-    let is_large = |info: &WeightInfo| {
-        info.rows >= 2 * BLOCK * n_members
-            && CHUNK * info.cols <= desk::X.len()
-            && info.rows.div_ceil(n_members) + BLOCK <= desk::part_len(n_members)
-    };
-    let mut is_shared: Vec<bool> = weights.iter().map(is_large).collect();
+/// Which weights are worth sharing among so many threads: large matrices that are multiplied.
+fn shared(program: &Program, weights: &[WeightInfo], n_members: usize) -> Vec<bool> {
+    let mut is_shared = vec![false; weights.len()];
     for op in &program.ops {
-        // All but the matrices.
-        for weight in op.weights().1 {
-            is_shared[weight.id] = false;
+        if let Op::Linear { w, .. } | Op::ExpertLinear { w, .. } = op {
+            let info = &weights[w.id];
+            is_shared[w.id] = info.rows >= 2 * BLOCK * n_members
+                && CHUNK * info.cols <= desk::X.len()
+                && info.rows.div_ceil(n_members) + BLOCK <= desk::part_len(n_members);
         }
     }
     is_shared

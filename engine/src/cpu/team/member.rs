@@ -23,18 +23,15 @@ pub enum Task {
     Upload,
     /// `n_words, n_numbers`: the jobs of so many words (see [`announce`]), and `x`, which is new if it has numbers.
     Multiply,
-    /// `weight, member, row`: one row as floats.
-    Row,
 }
 
 impl Task {
-    const ALL: [Task; 6] = [
+    const ALL: [Task; 5] = [
         Task::Leave,
         Task::Clear,
         Task::Room,
         Task::Upload,
         Task::Multiply,
-        Task::Row,
     ];
 
     fn of(kind: u32) -> Self {
@@ -138,15 +135,6 @@ impl Member<'_> {
                 }
             }
             Task::Multiply => self.multiply(),
-            Task::Row => {
-                let [weight, member, row] = self.desk.arguments();
-                if member == self.share.member {
-                    let w = &self.weights[weight];
-                    self.y.resize(w.cols, 0.0);
-                    w.format.unpack(w.row(row), &mut self.y);
-                    self.desk.write(desk::X, &self.y);
-                }
-            }
         }
         true
     }
