@@ -1,4 +1,6 @@
-//! Causal attention with shared key/value heads.
+//! Causal attention with shared key/value heads, over floats; `bytes` is what is fast.
+
+pub mod bytes;
 
 use super::{
     Packed,
@@ -191,6 +193,13 @@ impl Scorer {
 /// `exp(x − max) / Σ`, in place.
 #[inline(always)]
 fn softmax(x: &mut [f32]) {
+    let factor = 1.0 / softmax_terms(x);
+    x.iter_mut().for_each(|x| *x *= factor);
+}
+
+/// `exp(x − max)`, in place, and their sum.
+#[inline(always)]
+fn softmax_terms(x: &mut [f32]) -> f32 {
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     x.iter_mut().for_each(|x| *x = exp(*x - max));
     let (whole, rest) = x.as_chunks::<LANES>();
@@ -198,8 +207,7 @@ fn softmax(x: &mut [f32]) {
     for x in whole {
         sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
     }
-    let factor = 1.0 / (sums.iter().sum::<f32>() + rest.iter().sum::<f32>());
-    x.iter_mut().for_each(|x| *x *= factor);
+    sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
 /// A head's part of `[n_heads, head_dim]`.

@@ -142,7 +142,7 @@ impl Held {
                 } else {
                     0.0
                 };
-                let group = x.map(|x| nearest(x * inverse));
+                let group = x.map(|x| rounded(x * inverse) as Number);
                 let scale = largest / LARGEST;
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
@@ -173,11 +173,33 @@ impl Held {
     }
 }
 
-/// The nearest whole number, by what a float's lowest bits are when it is large.
+/// Of whose lowest bits are the nearest whole number, negative ones too.
 #[inline(always)]
-fn nearest(x: f32) -> Number {
+fn rounded(x: f32) -> u32 {
     const LARGE: f32 = (3 << 22) as f32;
-    (x + LARGE).to_bits() as Number
+    (x + LARGE).to_bits()
+}
+
+/// The nearest whole number from -127 to 127.
+#[inline(always)]
+pub fn nearest_byte(x: f32) -> i8 {
+    rounded(x) as i8
+}
+
+/// `x` as whole numbers in words, and what one of them means.
+#[inline(always)]
+pub fn quantise(x: &[f32], q: &mut [[i16; 16]]) -> f32 {
+    const LARGEST: f32 = i16::MAX as f32;
+    let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let inverse = if largest > 1e-30 {
+        LARGEST / largest
+    } else {
+        0.0
+    };
+    for (q, x) in q.iter_mut().zip(x.as_chunks::<16>().0) {
+        *q = x.map(|x| rounded(x * inverse) as i16);
+    }
+    largest / LARGEST
 }
 
 // All that is done per row is inlined into a function that may use the level's instructions.

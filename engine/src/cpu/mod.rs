@@ -5,6 +5,7 @@ mod activate;
 mod add;
 mod attention;
 mod blend;
+mod cache;
 mod combine;
 mod conv;
 mod embed;
@@ -23,7 +24,6 @@ mod rms_norm;
 mod rope;
 mod route;
 mod scale;
-mod store;
 pub mod stream;
 mod team;
 
@@ -34,6 +34,7 @@ use crate::{
     program::Program,
     sampler::{self, Sampling},
 };
+use cache::Cache;
 use integers::Level;
 use linear::{Matrix, Multiplier};
 use packed::{Packed, out_of_memory, zeroed};
@@ -52,8 +53,7 @@ pub struct CpuBackend {
     weights: Vec<Packed>,
     /// `[CHUNK, width]`, or `[1, width]` for a slot of the head.
     slots: Vec<Vec<f32>>,
-    /// `[context, width]`
-    caches: Vec<Vec<f32>>,
+    caches: Vec<Cache>,
     context: usize,
     sampling: Sampling,
     /// Tokens of the context as a bitset `[vocab / 32]`.
@@ -107,11 +107,7 @@ impl CpuBackend {
                 .iter()
                 .map(|slot| zeroed(slot_len(slot), "activations"))
                 .collect::<Result<_>>()?,
-            caches: program
-                .cache_widths
-                .iter()
-                .map(|width| zeroed(context * width, "the context's key/value cache"))
-                .collect::<Result<_>>()?,
+            caches: Cache::all(program, context, arithmetic)?,
             context,
             sampling: Sampling::greedy(),
             seen: vec![0; program.vocab().div_ceil(32)],
@@ -325,7 +321,7 @@ impl CpuBackend {
                 ..
             } => {
                 let (taps, bias) = (w(*taps).floats(), bias.map(|bias| w(bias).floats()));
-                let cached = &self.caches[cache.id];
+                let cached = self.caches[cache.id].floats();
                 conv::run(cached, &taps, bias.as_deref(), cache.width, step.pos, y);
             }
             Op::Scale {
@@ -359,12 +355,8 @@ impl CpuBackend {
                 blend::run(sum.map(x), x(*input), x(*weights), place, y);
             }
             Op::Store { x: input, cache } => {
-                store::run(
-                    &self.slots[self.program.slot(*input)],
-                    input.width,
-                    step,
-                    &mut self.caches[cache.id],
-                );
+                let x = act_in(&self.program, &self.slots, *input, step);
+                self.caches[cache.id].store(step.pos as usize, x, input.width);
             }
             Op::Attention {
                 q,
@@ -374,17 +366,30 @@ impl CpuBackend {
                 metric,
                 ..
             } => {
-                let scorer = attention::Scorer::new(*metric, heads.n_heads, w);
-                let (k, v) = (&self.caches[k.id], &self.caches[v.id]);
-                self.level.run(attention::Attention {
-                    q: x(*q),
-                    k,
-                    v,
-                    heads: *heads,
-                    scorer: &scorer,
-                    pos: step.pos,
-                    y,
-                });
+                let scorer = &attention::Scorer::new(*metric, heads.n_heads, w);
+                let (q, heads, pos) = (x(*q), *heads, step.pos);
+                match (&self.caches[k.id], &self.caches[v.id]) {
+                    (Cache::Bytes(k), Cache::Bytes(v)) => {
+                        self.level.run(attention::bytes::Attention {
+                            q,
+                            k,
+                            v,
+                            heads,
+                            scorer,
+                            pos,
+                            y,
+                        });
+                    }
+                    (k, v) => self.level.run(attention::Attention {
+                        q,
+                        k: k.floats(),
+                        v: v.floats(),
+                        heads,
+                        scorer,
+                        pos,
+                        y,
+                    }),
+                }
             }
             Op::Activate {
                 x: input,

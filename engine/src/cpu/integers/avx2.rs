@@ -151,6 +151,36 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn none() -> __m256i {
+        // SAFETY: see `Avx2`.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn add_bytes(sums: __m256i, q: &[i8; 16], x: &[i16; 16]) -> __m256i {
+        // SAFETY: see `Avx2`; sixteen bytes and as many words are read, at any alignment.
+        unsafe {
+            let q = _mm256_cvtepi8_epi16(_mm_loadu_si128(q.as_ptr().cast()));
+            let x = _mm256_loadu_si256(x.as_ptr().cast());
+            _mm256_add_epi32(sums, _mm256_madd_epi16(q, x))
+        }
+    }
+
+    #[inline(always)]
+    fn sum_four(sums: [__m256i; 4]) -> [i32; 4] {
+        // SAFETY: see `Avx2`.
+        unsafe {
+            let [a, b, c, d] = sums;
+            let both = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+            let four = _mm_add_epi32(
+                _mm256_castsi256_si128(both),
+                _mm256_extracti128_si256::<1>(both),
+            );
+            std::mem::transmute(four)
+        }
+    }
+
+    #[inline(always)]
     fn add(total: __m256, sums: __m256i, scale: f32) -> __m256 {
         // SAFETY: see `Avx2`.
         unsafe { _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(scale), total) }

@@ -51,6 +51,21 @@ impl Simd for Plain {
         dot(|i| i32::from(w[i]), x)
     }
 
+    fn none() -> Self::Sums {
+        [0; LANES]
+    }
+
+    fn add_bytes(mut sums: Self::Sums, q: &[i8; 16], x: &[i16; 16]) -> Self::Sums {
+        for (i, (q, x)) in q.iter().zip(x).enumerate() {
+            sums[i % LANES] += i32::from(*q) * i32::from(*x);
+        }
+        sums
+    }
+
+    fn sum_four(sums: [Self::Sums; 4]) -> [i32; 4] {
+        sums.map(|sums| sums.iter().sum())
+    }
+
     fn add(mut total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total {
         for (total, sum) in total.iter_mut().zip(sums) {
             *total += scale * sum as f32;

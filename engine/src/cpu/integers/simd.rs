@@ -27,6 +27,12 @@ pub trait Simd: Copy {
     fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
     /// `Σ w·x`; unless they are signed, of weights that are not negative.
     fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums;
+    /// No whole numbers yet.
+    fn none() -> Self::Sums;
+    /// `sums + Σ q·x`
+    fn add_bytes(sums: Self::Sums, q: &[i8; 16], x: &[i16; 16]) -> Self::Sums;
+    /// All of each.
+    fn sum_four(sums: [Self::Sums; 4]) -> [i32; 4];
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
     /// The same by one of eight scales.

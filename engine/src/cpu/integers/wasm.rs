@@ -140,6 +140,42 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
     }
 
     #[inline(always)]
+    fn none() -> v128 {
+        i32x4_splat(0)
+    }
+
+    #[inline(always)]
+    fn add_bytes(sums: v128, q: &[i8; 16], x: &[i16; 16]) -> v128 {
+        let (q, x) = (q.as_chunks::<8>().0, x.as_chunks::<8>().0);
+        // SAFETY: eight bytes and eight words each are read, at any alignment.
+        let dot = |i: usize| unsafe {
+            i32x4_dot_i16x8(
+                i16x8_load_extend_i8x8(q[i].as_ptr()),
+                v128_load(x[i].as_ptr().cast()),
+            )
+        };
+        i32x4_add(i32x4_add(sums, dot(0)), dot(1))
+    }
+
+    #[inline(always)]
+    fn sum_four(sums: [v128; 4]) -> [i32; 4] {
+        // A table turned over, half by half.
+        let [a, b, c, d] = sums;
+        let halves = |a, b| {
+            i32x4_add(
+                i32x4_shuffle::<0, 4, 1, 5>(a, b),
+                i32x4_shuffle::<2, 6, 3, 7>(a, b),
+            )
+        };
+        let (ab, cd) = (halves(a, b), halves(c, d));
+        let all = i32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd));
+        let mut four = [0; 4];
+        // SAFETY: four whole numbers are the sixteen bytes that are written, at any alignment.
+        unsafe { v128_store(four.as_mut_ptr().cast(), all) };
+        four
+    }
+
+    #[inline(always)]
     fn add(total: v128, sums: v128, scale: f32) -> v128 {
         dots::multiply_add(f32x4_convert_i32x4(sums), f32x4_splat(scale), total)
     }

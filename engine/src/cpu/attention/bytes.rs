@@ -1,0 +1,305 @@
+//! Attention over keys and values that are bytes.
+
+use super::{Scorer, softmax_terms};
+use crate::{
+    cpu::{
+        cache::{Bytes, DIMENSIONS, POSITIONS},
+        integers::{Simd, Work, quantise},
+    },
+    op::Heads,
+};
+
+/// Tokens that go together: what is read of the cache serves all of their heads.
+const TOKENS: usize = 8;
+/// Keys that are scored at once.
+const KEYS: usize = 4;
+/// Positions whose products fit into 32 bits: four sums of a quarter of them, `32767 · 127` each at most.
+const SPAN: usize = 2048;
+
+/// As [`super::Attention`], by dot products.
+pub struct Attention<'a> {
+    pub q: &'a [f32],
+    pub k: &'a Bytes,
+    pub v: &'a Bytes,
+    pub heads: Heads,
+    pub scorer: &'a Scorer,
+    pub pos: u32,
+    pub y: &'a mut [f32],
+}
+
+/// Sixteen numbers of a query, or weights of as many positions.
+type Words = [i16; POSITIONS];
+
+impl Work for Attention<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self {
+            q, k, v, heads, y, ..
+        } = self;
+        let width = heads.n_heads * heads.head_dim;
+        let per_kv = heads.n_heads / heads.n_kv_heads;
+        let mut group = Group::default();
+        let mut pos = self.pos as usize;
+        for (q, y) in q.chunks(TOKENS * width).zip(y.chunks_mut(TOKENS * width)) {
+            let n_tokens = q.len() / width;
+            for kv in 0..heads.n_kv_heads {
+                // All queries of a key/value head, token by token.
+                let query = |row: usize| {
+                    let head = kv * per_kv + row % per_kv;
+                    (head, row / per_kv * width + head * heads.head_dim)
+                };
+                group.begin(n_tokens * per_kv, heads.head_dim, pos + n_tokens);
+                for row in 0..group.n {
+                    let (head, at) = query(row);
+                    let q = &q[at..][..heads.head_dim];
+                    group.put_query(row, q, self.scorer.factors[head]);
+                }
+                group.score::<S>(k, kv);
+                for row in 0..group.n {
+                    group.weigh(row, pos + row / per_kv + 1, v.scales(kv));
+                }
+                group.mix::<S>(v, kv);
+                for (row, mixed) in group.y.chunks_exact(heads.head_dim).enumerate() {
+                    let (_, at) = query(row);
+                    y[at..][..heads.head_dim].copy_from_slice(mixed);
+                }
+            }
+            pos += n_tokens;
+        }
+    }
+}
+
+/// Queries of one key/value head.
+#[derive(Default)]
+struct Group {
+    /// How many.
+    n: usize,
+    head_dim: usize,
+    /// Positions that the last of them sees, and beyond to a multiple of [`POSITIONS`].
+    n_keys: usize,
+    /// `[n, head_dim]`
+    q: Vec<Words>,
+    /// What `q` and the factor of a head's scores make of a product, `[n]`.
+    factors: Vec<f32>,
+    /// `[n, n_keys]`: scores, and then what they weigh with the values' scales.
+    scores: Vec<f32>,
+    /// `[n, n_keys]`
+    weights: Vec<Words>,
+    /// What one of them means, `[n, n_spans]`.
+    steps: Vec<f32>,
+    /// `[n, head_dim]`
+    y: Vec<f32>,
+}
+
+impl Group {
+    #[inline(always)]
+    fn begin(&mut self, n: usize, head_dim: usize, n_keys: usize) {
+        self.n = n;
+        self.head_dim = head_dim;
+        self.n_keys = n_keys.next_multiple_of(POSITIONS);
+        self.q.resize(n * head_dim / POSITIONS, [0; POSITIONS]);
+        self.factors.resize(n, 0.0);
+        self.scores.resize(n * self.n_keys, 0.0);
+        self.weights
+            .resize(n * self.n_keys / POSITIONS, [0; POSITIONS]);
+        self.steps.resize(n * self.n_keys.div_ceil(SPAN), 0.0);
+        self.y.resize(n * head_dim, 0.0);
+        self.y.fill(0.0);
+    }
+
+    /// `q[head_dim]`
+    #[inline(always)]
+    fn put_query(&mut self, row: usize, q: &[f32], factor: f32) {
+        let n_words = self.head_dim / POSITIONS;
+        let step = quantise(q, &mut self.q[row * n_words..][..n_words]);
+        self.factors[row] = factor * step;
+    }
+
+    /// Scores of all keys, also of those that only the later tokens see.
+    #[inline(always)]
+    fn score<S: Simd>(&mut self, k: &Bytes, kv: usize) {
+        for pos in (0..self.n_keys).step_by(KEYS) {
+            // Two rows share what is read of the keys.
+            for row in (0..self.n - self.n % 2).step_by(2) {
+                self.score_rows::<S, 2>(k, kv, pos, row);
+            }
+            if self.n % 2 == 1 {
+                self.score_rows::<S, 1>(k, kv, pos, self.n - 1);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn score_rows<S: Simd, const N: usize>(
+        &mut self,
+        k: &Bytes,
+        kv: usize,
+        pos: usize,
+        row: usize,
+    ) {
+        let n_words = self.head_dim / POSITIONS;
+        let keys = &k.keys(kv, pos).as_chunks().0[..KEYS * n_words];
+        let mut sums = [[S::none(); KEYS]; N];
+        for i in 0..n_words {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let q = &self.q[(row + r) * n_words + i];
+                for (key, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::add_bytes(*sum, &keys[key * n_words + i], q);
+                }
+            }
+        }
+        let scales = &k.scales(kv)[pos..][..KEYS];
+        for (r, sums) in sums.into_iter().enumerate() {
+            let scores = &mut self.scores[(row + r) * self.n_keys + pos..][..KEYS];
+            let factor = self.factors[row + r];
+            for ((score, dot), scale) in scores.iter_mut().zip(S::sum_four(sums)).zip(scales) {
+                *score = factor * dot as f32 * scale;
+            }
+        }
+    }
+
+    /// Makes weights of a row's scores: their softmax over the positions that it sees, times the values' scales.
+    #[inline(always)]
+    fn weigh(&mut self, row: usize, n_seen: usize, scales: &[f32]) {
+        let scores = &mut self.scores[row * self.n_keys..][..self.n_keys];
+        let (seen, unseen) = scores.split_at_mut(n_seen);
+        let sum = softmax_terms(seen);
+        unseen.fill(0.0);
+        seen.iter_mut()
+            .zip(scales)
+            .for_each(|(p, scale)| *p *= scale);
+        let n_words = self.n_keys / POSITIONS;
+        let words = &mut self.weights[row * n_words..][..n_words];
+        let n_spans = self.n_keys.div_ceil(SPAN);
+        let steps = &mut self.steps[row * n_spans..][..n_spans];
+        let spans = scores.chunks(SPAN).zip(words.chunks_mut(SPAN / POSITIONS));
+        for (step, (scores, words)) in steps.iter_mut().zip(spans) {
+            *step = quantise(scores, words) / sum;
+        }
+    }
+
+    /// The values by their weights, into `y`.
+    #[inline(always)]
+    fn mix<S: Simd>(&mut self, v: &Bytes, kv: usize) {
+        for span in 0..self.n_keys.div_ceil(SPAN) {
+            for dim in (0..self.head_dim).step_by(DIMENSIONS) {
+                for row in (0..self.n - self.n % 2).step_by(2) {
+                    self.mix_rows::<S, 2>(v, kv, span, dim, row);
+                }
+                if self.n % 2 == 1 {
+                    self.mix_rows::<S, 1>(v, kv, span, dim, self.n - 1);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mix_rows<S: Simd, const N: usize>(
+        &mut self,
+        v: &Bytes,
+        kv: usize,
+        span: usize,
+        dim: usize,
+        row: usize,
+    ) {
+        let pos = span * SPAN;
+        let n_words = (self.n_keys - pos).min(SPAN) / POSITIONS;
+        let values = &v.values(kv, dim, pos)[..n_words];
+        let weights: [&[Words]; N] = std::array::from_fn(|r| {
+            let first = ((row + r) * self.n_keys + pos) / POSITIONS;
+            &self.weights[first..][..n_words]
+        });
+        let mut sums = [[S::none(); DIMENSIONS]; N];
+        for (i, values) in values.iter().enumerate() {
+            for (sums, weights) in sums.iter_mut().zip(weights) {
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = S::add_bytes(*sum, value, &weights[i]);
+                }
+            }
+        }
+        let n_spans = self.n_keys.div_ceil(SPAN);
+        for (r, sums) in sums.into_iter().enumerate() {
+            let step = self.steps[(row + r) * n_spans + span];
+            let y = &mut self.y[(row + r) * self.head_dim + dim..][..DIMENSIONS];
+            for (y, sum) in y.iter_mut().zip(S::sum_four(sums)) {
+                *y += step * sum as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cpu::{attention, cache::Role, integers::Level},
+        formats::tests::noise,
+        op::Metric,
+    };
+
+    /// Heads of all kinds, positions that end within a block, more than one span, one token and many.
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+    fn bytes_agree_with_floats() {
+        for (n_heads, n_kv_heads, head_dim) in [(1, 1, 16), (9, 3, 64), (4, 1, 32), (2, 2, 128)] {
+            let heads = Heads {
+                n_heads,
+                n_kv_heads,
+                head_dim,
+            };
+            for (pos, n) in [(0, 1), (0, 5), (37, 1), (15, 20), (SPAN + 50, 2)] {
+                agree(heads, pos, n);
+            }
+        }
+    }
+
+    fn agree(heads: Heads, pos: usize, n: usize) {
+        let numbers = |seed, len| -> Vec<f32> {
+            let byte = |&b: &u8| f32::from(b as i8) / 40.0;
+            noise(seed, len).iter().map(byte).collect()
+        };
+        let (width, kv_width) = (
+            heads.n_heads * heads.head_dim,
+            heads.n_kv_heads * heads.head_dim,
+        );
+        let n_keys = pos + n;
+        let q = numbers(3, n * width);
+        let (k, v) = (numbers(5, n_keys * kv_width), numbers(7, n_keys * kv_width));
+        let metric = Metric::dot((heads.head_dim as f32).powf(-0.5));
+        let scorer = &Scorer::new(metric, heads.n_heads, |_| unreachable!("no parameters"));
+        let stored = |role, x: &[f32]| {
+            let mut cache = Bytes::new(role, kv_width, heads.head_dim, n_keys).unwrap();
+            for (pos, x) in x.chunks_exact(kv_width).enumerate() {
+                cache.store(pos, x);
+            }
+            cache
+        };
+        let (mut exact, mut y) = (vec![0.0; n * width], vec![f32::NAN; n * width]);
+        let level = Level::detect();
+        let pos = pos as u32;
+        level.run(attention::Attention {
+            q: &q,
+            k: &k,
+            v: &v,
+            heads,
+            scorer,
+            pos,
+            y: &mut exact,
+        });
+        level.run(Attention {
+            q: &q,
+            k: &stored(Role::Keys, &k),
+            v: &stored(Role::Values, &v),
+            heads,
+            scorer,
+            pos,
+            y: &mut y,
+        });
+        let power: f32 = exact.iter().map(|x| x * x).sum();
+        let error: f32 = exact.iter().zip(&y).map(|(a, b)| (a - b) * (a - b)).sum();
+        assert!(
+            error <= 3e-4 * power,
+            "{heads:?} at {pos}, {n}: {error:e} of {power:e}"
+        );
+    }
+}

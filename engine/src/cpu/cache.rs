@@ -1,0 +1,184 @@
+//! Keys and values of the context.
+
+use super::{Arithmetic, integers::nearest_byte, zeroed};
+use crate::{
+    Result,
+    op::{Op, Similarity},
+    program::Program,
+};
+
+/// Positions whose values lie beside one another, dimension by dimension.
+pub const POSITIONS: usize = 16;
+/// Dimensions of which these are neighbours.
+pub const DIMENSIONS: usize = 4;
+
+/// What an op has stored for each position.
+#[derive(Debug)]
+pub enum Cache {
+    /// `[context, width]`
+    Floats(Vec<f32>),
+    /// For attention by dot products.
+    Bytes(Bytes),
+}
+
+/// Whole numbers with a scale for each position and head: `x ≈ scale · q`.
+#[derive(Debug)]
+pub struct Bytes {
+    role: Role,
+    head_dim: usize,
+    /// A multiple of [`POSITIONS`].
+    context: usize,
+    /// Keys `[n_heads, context, head_dim]`, values
+    /// `[n_heads, head_dim / DIMENSIONS, context / POSITIONS, DIMENSIONS, POSITIONS]`: as they are multiplied.
+    quants: Vec<i8>,
+    /// `[n_heads, context]`
+    scales: Vec<f32>,
+}
+
+/// What a cache is to attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Keys,
+    Values,
+}
+
+const WHAT: &str = "the context's key/value cache";
+
+impl Cache {
+    /// The caches of a program; those that nothing reads but attention by dot products keep bytes, where the arithmetic
+    /// is that of integers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
+    pub fn all(program: &Program, context: usize, arithmetic: Arithmetic) -> Result<Vec<Self>> {
+        let roles = match arithmetic {
+            Arithmetic::Floats => vec![None; program.cache_widths.len()],
+            Arithmetic::Integers => roles(program),
+        };
+        let cache = |(&width, role)| {
+            Ok(match role {
+                None => Self::Floats(zeroed(context * width, WHAT)?),
+                Some((role, head_dim)) => Self::Bytes(Bytes::new(role, width, head_dim, context)?),
+            })
+        };
+        program.cache_widths.iter().zip(roles).map(cache).collect()
+    }
+
+    /// Puts `x[n, width]` at positions `pos ..`.
+    pub fn store(&mut self, pos: usize, x: &[f32], width: usize) {
+        match self {
+            Self::Floats(cache) => cache[pos * width..][..x.len()].copy_from_slice(x),
+            Self::Bytes(cache) => {
+                for (pos, x) in (pos..).zip(x.chunks_exact(width)) {
+                    cache.store(pos, x);
+                }
+            }
+        }
+    }
+
+    /// `[context, width]`, of what not only attention reads.
+    pub fn floats(&self) -> &[f32] {
+        match self {
+            Self::Floats(cache) => cache,
+            Self::Bytes(_) => unreachable!("attention's own"),
+        }
+    }
+}
+
+impl Bytes {
+    /// Of rows of `width`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
+    pub fn new(role: Role, width: usize, head_dim: usize, context: usize) -> Result<Self> {
+        let context = context.next_multiple_of(POSITIONS);
+        Ok(Self {
+            role,
+            head_dim,
+            context,
+            quants: zeroed(context * width, WHAT)?,
+            scales: zeroed(context * width / head_dim, WHAT)?,
+        })
+    }
+
+    /// `x[n_heads · head_dim]` of one position.
+    pub fn store(&mut self, pos: usize, x: &[f32]) {
+        for (head, x) in x.chunks_exact(self.head_dim).enumerate() {
+            let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+            self.scales[head * self.context + pos] = largest / 127.0;
+            // Nothing but zeros, or too little to be told from them.
+            let inverse = if largest > 1e-30 {
+                127.0 / largest
+            } else {
+                0.0
+            };
+            let plane = &mut self.quants[head * self.context * self.head_dim..];
+            let quants = x.iter().map(|x| nearest_byte(x * inverse));
+            match self.role {
+                Role::Keys => {
+                    let key = &mut plane[pos * self.head_dim..][..self.head_dim];
+                    key.iter_mut().zip(quants).for_each(|(to, q)| *to = q);
+                }
+                Role::Values => {
+                    for (dim, q) in quants.enumerate() {
+                        let group = dim / DIMENSIONS * self.context * DIMENSIONS;
+                        let block = pos / POSITIONS * POSITIONS * DIMENSIONS;
+                        plane[group + block + dim % DIMENSIONS * POSITIONS + pos % POSITIONS] = q;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A head's keys from `pos` on, `[.., head_dim]`.
+    pub fn keys(&self, head: usize, pos: usize) -> &[i8] {
+        &self.quants[(head * self.context + pos) * self.head_dim..]
+    }
+
+    /// Values of a head, of the dimensions from `dim` on, at positions from `pos` on, `[.., DIMENSIONS, POSITIONS]`.
+    pub fn values(&self, head: usize, dim: usize, pos: usize) -> &[[[i8; POSITIONS]; DIMENSIONS]] {
+        let start = (head * self.head_dim + dim) * self.context + pos * DIMENSIONS;
+        self.quants[start..].as_chunks().0.as_chunks().0
+    }
+
+    /// A head's scales, `[context]`.
+    pub fn scales(&self, head: usize) -> &[f32] {
+        &self.scales[head * self.context..][..self.context]
+    }
+}
+
+/// What each cache is to attention, and the width of a head; none where it must keep floats.
+fn roles(program: &Program) -> Vec<Option<(Role, usize)>> {
+    let mut roles = vec![None; program.cache_widths.len()];
+    for op in &program.ops {
+        if let Op::Attention { k, v, heads, .. } = op {
+            roles[k.id] = Some((Role::Keys, heads.head_dim));
+            roles[v.id] = Some((Role::Values, heads.head_dim));
+        }
+    }
+    for op in &program.ops {
+        match op {
+            Op::Attention {
+                k,
+                v,
+                heads,
+                metric,
+                ..
+            } => {
+                let is_plain = metric.similarity == Similarity::Dot && metric.balls.is_none();
+                let fits = heads.head_dim % POSITIONS == 0;
+                let both = (roles[k.id], roles[v.id]);
+                let dim = heads.head_dim;
+                if !is_plain
+                    || !fits
+                    || both != (Some((Role::Keys, dim)), Some((Role::Values, dim)))
+                {
+                    (roles[k.id], roles[v.id]) = (None, None);
+                }
+            }
+            Op::Conv { x, .. } => roles[x.id] = None,
+            _ => {}
+        }
+    }
+    roles
+}
