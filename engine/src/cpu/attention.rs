@@ -5,7 +5,7 @@ pub mod bytes;
 use super::{
     Packed,
     exp::exp,
-    integers::{HALVES, Simd, Work},
+    integers::{HALVES, Simd, Work, largest},
     map,
 };
 use crate::{
@@ -200,7 +200,7 @@ fn softmax(x: &mut [f32]) {
 /// `exp(x − max)`, in place, and their sum.
 #[inline(always)]
 fn softmax_terms(x: &mut [f32]) -> f32 {
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = largest(x, f32::NEG_INFINITY, |x| x);
     x.iter_mut().for_each(|x| *x = exp(*x - max));
     let (whole, rest) = x.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];

@@ -1,6 +1,10 @@
 //! Keys and values of the context.
 
-use super::{Arithmetic, integers::nearest_byte, zeroed};
+use super::{
+    Arithmetic,
+    integers::{largest, nearest_byte},
+    zeroed,
+};
 use crate::{
     Result,
     op::{Op, Similarity},
@@ -104,7 +108,7 @@ impl Bytes {
     /// `x[n_heads · head_dim]` of one position.
     pub fn store(&mut self, pos: usize, x: &[f32]) {
         for (head, x) in x.chunks_exact(self.head_dim).enumerate() {
-            let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let largest = largest(x, 0.0, f32::abs);
             self.scales[head * self.context + pos] = largest / 127.0;
             // Nothing but zeros, or too little to be told from them.
             let inverse = if largest > 1e-30 {

@@ -20,7 +20,7 @@ mod tile;
 pub use level::{Level, Number, Work};
 
 use super::packed::Packed;
-use crate::formats::{Format, GROUP, Row, widen};
+use crate::formats::{Format, GROUP, LANES, Row, widen};
 use one::{by_groups, by_pairs, by_rows};
 pub use simd::{HALVES, Simd};
 use simd::{Halves, Quants};
@@ -135,7 +135,7 @@ impl Held {
         for (row, x) in x.chunks_exact(cols).enumerate() {
             let first = row * self.stride;
             for (g, x) in (first..).zip(x.as_chunks::<GROUP>().0) {
-                let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+                let largest = largest(x, 0.0, f32::abs);
                 // Nothing but zeros, or too little to be told from them.
                 let inverse = if largest > 1e-30 {
                     LARGEST / largest
@@ -186,11 +186,26 @@ pub fn nearest_byte(x: f32) -> i8 {
     rounded(x) as i8
 }
 
+/// The largest of `of(x)`, or `least`. Lane by lane and without `max`, which looks at NaN first: so it becomes SIMD.
+#[inline(always)]
+pub fn largest(x: &[f32], least: f32, of: impl Fn(f32) -> f32) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [least; LANES];
+    for x in whole {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = larger(*lane, of(*x));
+        }
+    }
+    let rest = rest.iter().map(|x| of(*x));
+    lanes.into_iter().chain(rest).fold(least, larger)
+}
+
 /// `x` as whole numbers in words, and what one of them means.
 #[inline(always)]
 pub fn quantise(x: &[f32], q: &mut [[i16; 16]]) -> f32 {
     const LARGEST: f32 = i16::MAX as f32;
-    let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let largest = largest(x, 0.0, f32::abs);
     let inverse = if largest > 1e-30 {
         LARGEST / largest
     } else {

@@ -138,23 +138,23 @@ impl Group {
         row: usize,
     ) {
         let n_words = self.head_dim / POSITIONS;
-        let keys = &k.keys(kv, pos).as_chunks().0[..KEYS * n_words];
+        let all = k.keys(kv, pos).as_chunks().0;
+        // Cut to one length, so that no bounds are checked.
+        let keys: [_; KEYS] = std::array::from_fn(|key| &all[key * n_words..][..n_words]);
+        let q: [_; N] = std::array::from_fn(|r| &self.q[(row + r) * n_words..][..n_words]);
         let mut sums = [[S::none(); KEYS]; N];
         for i in 0..n_words {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let q = &self.q[(row + r) * n_words + i];
-                for (key, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::add_bytes(*sum, &keys[key * n_words + i], q);
+            for (sums, q) in sums.iter_mut().zip(q) {
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = S::add_bytes(*sum, &key[i], &q[i]);
                 }
             }
         }
-        let scales = &k.scales(kv)[pos..][..KEYS];
+        let scales = k.scales(kv)[pos..].first_chunk().expect("whole blocks");
         for (r, sums) in sums.into_iter().enumerate() {
-            let scores = &mut self.scores[(row + r) * self.n_keys + pos..][..KEYS];
             let factor = self.factors[row + r];
-            for ((score, dot), scale) in scores.iter_mut().zip(S::sum_four(sums)).zip(scales) {
-                *score = factor * dot as f32 * scale;
-            }
+            let scores = S::sum_four(sums, scales).map(|score| factor * score);
+            self.scores[(row + r) * self.n_keys + pos..][..KEYS].copy_from_slice(&scores);
         }
     }
 
@@ -221,9 +221,8 @@ impl Group {
         for (r, sums) in sums.into_iter().enumerate() {
             let step = self.steps[(row + r) * n_spans + span];
             let y = &mut self.y[(row + r) * self.head_dim + dim..][..DIMENSIONS];
-            for (y, sum) in y.iter_mut().zip(S::sum_four(sums)) {
-                *y += step * sum as f32;
-            }
+            let mixed = S::sum_four(sums, &[step; DIMENSIONS]);
+            y.iter_mut().zip(mixed).for_each(|(y, mixed)| *y += mixed);
         }
     }
 }

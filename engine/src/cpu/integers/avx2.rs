@@ -167,8 +167,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn sum_four(sums: [__m256i; 4]) -> [i32; 4] {
-        // SAFETY: see `Avx2`.
+    fn sum_four(sums: [__m256i; 4], scales: &[f32; 4]) -> [f32; 4] {
+        let mut floats = [0.0; 4];
+        // SAFETY: see `Avx2`; four floats each are read and written, at any alignment.
         unsafe {
             let [a, b, c, d] = sums;
             let both = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
@@ -176,8 +177,10 @@ impl Simd for Avx2 {
                 _mm256_castsi256_si128(both),
                 _mm256_extracti128_si256::<1>(both),
             );
-            std::mem::transmute(four)
+            let scaled = _mm_mul_ps(_mm_cvtepi32_ps(four), _mm_loadu_ps(scales.as_ptr()));
+            _mm_storeu_ps(floats.as_mut_ptr(), scaled);
         }
+        floats
     }
 
     #[inline(always)]

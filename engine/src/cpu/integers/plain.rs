@@ -62,8 +62,8 @@ impl Simd for Plain {
         sums
     }
 
-    fn sum_four(sums: [Self::Sums; 4]) -> [i32; 4] {
-        sums.map(|sums| sums.iter().sum())
+    fn sum_four(sums: [Self::Sums; 4], scales: &[f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| sums[i].iter().sum::<i32>() as f32 * scales[i])
     }
 
     fn add(mut total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total {

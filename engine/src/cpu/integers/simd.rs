@@ -31,8 +31,8 @@ pub trait Simd: Copy {
     fn none() -> Self::Sums;
     /// `sums + Σ q·x`
     fn add_bytes(sums: Self::Sums, q: &[i8; 16], x: &[i16; 16]) -> Self::Sums;
-    /// All of each.
-    fn sum_four(sums: [Self::Sums; 4]) -> [i32; 4];
+    /// All of each, times its scale.
+    fn sum_four(sums: [Self::Sums; 4], scales: &[f32; 4]) -> [f32; 4];
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
     /// The same by one of eight scales.

@@ -158,7 +158,7 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
     }
 
     #[inline(always)]
-    fn sum_four(sums: [v128; 4]) -> [i32; 4] {
+    fn sum_four(sums: [v128; 4], scales: &[f32; 4]) -> [f32; 4] {
         // A table turned over, half by half.
         let [a, b, c, d] = sums;
         let halves = |a, b| {
@@ -169,10 +169,14 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
         };
         let (ab, cd) = (halves(a, b), halves(c, d));
         let all = i32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd));
-        let mut four = [0; 4];
-        // SAFETY: four whole numbers are the sixteen bytes that are written, at any alignment.
-        unsafe { v128_store(four.as_mut_ptr().cast(), all) };
-        four
+        let mut floats = [0.0; 4];
+        // SAFETY: four floats are the sixteen bytes that are read and written, at any alignment.
+        unsafe {
+            let scales = v128_load(scales.as_ptr().cast());
+            let scaled = f32x4_mul(f32x4_convert_i32x4(all), scales);
+            v128_store(floats.as_mut_ptr().cast(), scaled);
+        }
+        floats
     }
 
     #[inline(always)]
