@@ -10,29 +10,36 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** What a tiny model writes on the page at `url`, and what the page says of its threads. */
-async function answer(url, options = {}) {
-  const thimble = await Thimble.open(options.where ?? browser, url, { settings: { sampling: GREEDY, max_tokens: 40 } });
-  if (options.until) await thimble.page.waitForFunction(options.until);
-  await thimble.question.waitFor();
-  await thimble.openFiles({ name: 'tiny.gguf', buffer: tiny('q4_0') });
+/** What the page's own model writes on the page at `url`, and what the page says of its threads. */
+async function answer(url, { where = browser, until, script } = {}) {
+  const thimble = await Thimble.open(where, url, { settings: { sampling: GREEDY, max_tokens: 40 }, script });
+  if (until) await thimble.page.waitForFunction(until);
   await thimble.untilReady();
   await thimble.ask('Hello');
   const text = await thimble.untilAnswered();
   const status = await thimble.status.innerText();
   const isIsolated = await thimble.page.evaluate(() => crossOriginIsolated);
+  const workers = thimble.page.workers().map((worker) => new URL(worker.url()).pathname.split('/').at(-1));
   await thimble.close();
-  return { text, isIsolated, threads: Number(/(\d+) threads/.exec(status)?.[1] ?? 1) };
+  return { text, isIsolated, threads: Number(/(\d+) threads/.exec(status)?.[1] ?? 1), workers: [...new Set(workers)] };
 }
 
-test('any number of threads writes the same', async () => {
+/** Runs in the page before its own scripts: a browser that knows no relaxed SIMD. */
+function withoutRelaxed() {
+  WebAssembly.validate = () => false;
+}
+
+test('any number of threads writes the same, with relaxed SIMD and without', async () => {
   const site = await serve(dist);
   try {
-    const alone = await answer(`${site.url}?threads=1&autoload=0`);
-    assert.equal(alone.threads, 1);
-    assert.ok(alone.text.length > 0);
-    for (const threads of [2, 3]) {
-      assert.deepEqual(await answer(`${site.url}?threads=${threads}&autoload=0`), { text: alone.text, isIsolated: true, threads });
+    for (const [script, name] of [[undefined, 'worker-relaxed_loader.js'], [withoutRelaxed, 'worker_loader.js']]) {
+      const alone = await answer(`${site.url}?backend=cpu&threads=1`, { script });
+      assert.deepEqual([alone.threads, alone.workers], [1, [name]]);
+      assert.ok(alone.text.length > 0);
+      for (const threads of [2, 3]) {
+        const together = await answer(`${site.url}?backend=cpu&threads=${threads}`, { script });
+        assert.deepEqual(together, { text: alone.text, isIsolated: true, threads, workers: [name] });
+      }
     }
   } finally {
     await site.close();
@@ -42,11 +49,12 @@ test('any number of threads writes the same', async () => {
 test('a host that sets no headers: a service worker isolates the page; without one there is one thread', async () => {
   const site = await serve(dist, { prefix: '/some/where/', headers: {} });
   try {
-    const isolated = await answer(`${site.url}?threads=2&autoload=0`, { until: 'self.crossOriginIsolated' });
+    const url = `${site.url}?backend=cpu&threads=2`;
+    const isolated = await answer(url, { until: 'self.crossOriginIsolated' });
     assert.deepEqual([isolated.isIsolated, isolated.threads], [true, 2]);
     const blocking = { newContext: (options) => browser.newContext({ ...options, serviceWorkers: 'block' }) };
-    const alone = await answer(`${site.url}?threads=2&autoload=0`, { where: blocking });
-    assert.deepEqual(alone, { text: isolated.text, isIsolated: false, threads: 1 });
+    const alone = await answer(url, { where: blocking });
+    assert.deepEqual(alone, { ...isolated, isIsolated: false, threads: 1 });
   } finally {
     await site.close();
   }

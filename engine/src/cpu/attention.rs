@@ -1,6 +1,6 @@
-//! Causal attention with shared key/value heads, over floats; `bytes` is what is fast.
+//! Causal attention with shared key/value heads, over floats; `words` is what is fast.
 
-pub mod bytes;
+pub mod words;
 
 use super::{
     Packed,

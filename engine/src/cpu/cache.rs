@@ -1,10 +1,6 @@
 //! Keys and values of the context.
 
-use super::{
-    Arithmetic,
-    integers::{largest, nearest_byte},
-    zeroed,
-};
+use super::{Arithmetic, integers::quantise, zeroed};
 use crate::{
     Result,
     op::{Op, Similarity},
@@ -16,25 +12,31 @@ pub const POSITIONS: usize = 16;
 /// Dimensions of which these are neighbours.
 pub const DIMENSIONS: usize = 4;
 
+/// Of a head: more would be too many products for one sum.
+pub const MOST_DIMENSIONS: usize = 256;
+/// Of a number that is kept. Twelve bits and a sign: sums of products fit into 32 bits, and texts are those of floats. With
+/// seven bits they are not (0.006 of the logits' size is lost).
+pub const LARGEST: i16 = 4095;
+
 /// What an op has stored for each position.
 #[derive(Debug)]
 pub enum Cache {
     /// `[context, width]`
     Floats(Vec<f32>),
     /// For attention by dot products.
-    Bytes(Bytes),
+    Words(Words),
 }
 
-/// Whole numbers with a scale for each position and head: `x ≈ scale · q`.
+/// Whole numbers with a scale for each position and head: `x ≈ scale · q`, `|q| ≤ LARGEST`.
 #[derive(Debug)]
-pub struct Bytes {
+pub struct Words {
     role: Role,
     head_dim: usize,
     /// A multiple of [`POSITIONS`].
     context: usize,
     /// Keys `[n_heads, context, head_dim]`, values
     /// `[n_heads, head_dim / DIMENSIONS, context / POSITIONS, DIMENSIONS, POSITIONS]`: as they are multiplied.
-    quants: Vec<i8>,
+    quants: Vec<i16>,
     /// `[n_heads, context]`
     scales: Vec<f32>,
 }
@@ -62,34 +64,22 @@ impl Cache {
         let cache = |(&width, role)| {
             Ok(match role {
                 None => Self::Floats(zeroed(context * width, WHAT)?),
-                Some((role, head_dim)) => Self::Bytes(Bytes::new(role, width, head_dim, context)?),
+                Some((role, head_dim)) => Self::Words(Words::new(role, width, head_dim, context)?),
             })
         };
         program.cache_widths.iter().zip(roles).map(cache).collect()
-    }
-
-    /// Puts `x[n, width]` at positions `pos ..`.
-    pub fn store(&mut self, pos: usize, x: &[f32], width: usize) {
-        match self {
-            Self::Floats(cache) => cache[pos * width..][..x.len()].copy_from_slice(x),
-            Self::Bytes(cache) => {
-                for (pos, x) in (pos..).zip(x.chunks_exact(width)) {
-                    cache.store(pos, x);
-                }
-            }
-        }
     }
 
     /// `[context, width]`, of what not only attention reads.
     pub fn floats(&self) -> &[f32] {
         match self {
             Self::Floats(cache) => cache,
-            Self::Bytes(_) => unreachable!("attention's own"),
+            Self::Words(_) => unreachable!("attention's own"),
         }
     }
 }
 
-impl Bytes {
+impl Words {
     /// Of rows of `width`.
     ///
     /// # Errors
@@ -107,27 +97,20 @@ impl Bytes {
 
     /// `x[n_heads · head_dim]` of one position.
     pub fn store(&mut self, pos: usize, x: &[f32]) {
+        let mut quants = [0; MOST_DIMENSIONS];
+        let quants = &mut quants[..self.head_dim];
         for (head, x) in x.chunks_exact(self.head_dim).enumerate() {
-            let largest = largest(x, 0.0, f32::abs);
-            self.scales[head * self.context + pos] = largest / 127.0;
-            // Nothing but zeros, or too little to be told from them.
-            let inverse = if largest > 1e-30 {
-                127.0 / largest
-            } else {
-                0.0
-            };
+            self.scales[head * self.context + pos] = quantise(x, LARGEST, quants);
             let plane = &mut self.quants[head * self.context * self.head_dim..];
-            let quants = x.iter().map(|x| nearest_byte(x * inverse));
             match self.role {
                 Role::Keys => {
-                    let key = &mut plane[pos * self.head_dim..][..self.head_dim];
-                    key.iter_mut().zip(quants).for_each(|(to, q)| *to = q);
+                    plane[pos * self.head_dim..][..self.head_dim].copy_from_slice(quants);
                 }
                 Role::Values => {
-                    for (dim, q) in quants.enumerate() {
+                    for (dim, q) in quants.iter().enumerate() {
                         let group = dim / DIMENSIONS * self.context * DIMENSIONS;
                         let block = pos / POSITIONS * POSITIONS * DIMENSIONS;
-                        plane[group + block + dim % DIMENSIONS * POSITIONS + pos % POSITIONS] = q;
+                        plane[group + block + dim % DIMENSIONS * POSITIONS + pos % POSITIONS] = *q;
                     }
                 }
             }
@@ -135,12 +118,12 @@ impl Bytes {
     }
 
     /// A head's keys from `pos` on, `[.., head_dim]`.
-    pub fn keys(&self, head: usize, pos: usize) -> &[i8] {
+    pub fn keys(&self, head: usize, pos: usize) -> &[i16] {
         &self.quants[(head * self.context + pos) * self.head_dim..]
     }
 
     /// Values of a head, of the dimensions from `dim` on, at positions from `pos` on, `[.., DIMENSIONS, POSITIONS]`.
-    pub fn values(&self, head: usize, dim: usize, pos: usize) -> &[[[i8; POSITIONS]; DIMENSIONS]] {
+    pub fn values(&self, head: usize, dim: usize, pos: usize) -> &[[[i16; POSITIONS]; DIMENSIONS]] {
         let start = (head * self.head_dim + dim) * self.context + pos * DIMENSIONS;
         self.quants[start..].as_chunks().0.as_chunks().0
     }
@@ -170,7 +153,7 @@ fn roles(program: &Program) -> Vec<Option<(Role, usize)>> {
                 ..
             } => {
                 let is_plain = metric.similarity == Similarity::Dot && metric.balls.is_none();
-                let fits = heads.head_dim % POSITIONS == 0;
+                let fits = heads.head_dim % POSITIONS == 0 && heads.head_dim <= MOST_DIMENSIONS;
                 let both = (roles[k.id], roles[v.id]);
                 let dim = heads.head_dim;
                 if !is_plain

@@ -180,12 +180,6 @@ fn rounded(x: f32) -> u32 {
     (x + LARGE).to_bits()
 }
 
-/// The nearest whole number from -127 to 127.
-#[inline(always)]
-pub fn nearest_byte(x: f32) -> i8 {
-    rounded(x) as i8
-}
-
 /// The largest of `of(x)`, or `least`. Lane by lane and without `max`, which looks at NaN first: so it becomes SIMD.
 #[inline(always)]
 pub fn largest(x: &[f32], least: f32, of: impl Fn(f32) -> f32) -> f32 {
@@ -201,20 +195,17 @@ pub fn largest(x: &[f32], least: f32, of: impl Fn(f32) -> f32) -> f32 {
     lanes.into_iter().chain(rest).fold(least, larger)
 }
 
-/// `x` as whole numbers in words, and what one of them means.
+/// `x` as whole numbers up to `most`, and what one of them means.
 #[inline(always)]
-pub fn quantise(x: &[f32], q: &mut [[i16; 16]]) -> f32 {
-    const LARGEST: f32 = i16::MAX as f32;
+pub fn quantise(x: &[f32], most: i16, q: &mut [i16]) -> f32 {
     let largest = largest(x, 0.0, f32::abs);
-    let inverse = if largest > 1e-30 {
-        LARGEST / largest
-    } else {
-        0.0
-    };
-    for (q, x) in q.iter_mut().zip(x.as_chunks::<16>().0) {
-        *q = x.map(|x| rounded(x * inverse) as i16);
+    let most = f32::from(most);
+    // Nothing but zeros, or too little to be told from them.
+    let inverse = if largest > 1e-30 { most / largest } else { 0.0 };
+    for (q, x) in q.iter_mut().zip(x) {
+        *q = rounded(x * inverse) as i16;
     }
-    largest / LARGEST
+    largest / most
 }
 
 // All that is done per row is inlined into a function that may use the level's instructions.

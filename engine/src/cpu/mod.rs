@@ -25,6 +25,7 @@ mod rope;
 mod route;
 mod run;
 mod scale;
+mod store;
 pub mod stream;
 mod team;
 

@@ -4,7 +4,7 @@ use super::{
     Cache, CpuBackend, Packed, activate, add, attention, blend, combine, conv, embed,
     expert_linear, fourier, gate, last, layer_norm,
     linear::{self, Matrix},
-    map, path_weights, rms_norm, rope, route, scale,
+    map, path_weights, rms_norm, rope, route, scale, store,
 };
 use crate::{
     op::{Act, Op, Step, Weight},
@@ -170,7 +170,7 @@ impl CpuBackend {
             }
             Op::Store { x: input, cache } => {
                 let x = act_in(&self.program, &self.slots, *input, step);
-                self.caches[cache.id].store(step.pos as usize, x, input.width);
+                store::run(x, input.width, step.pos, &mut self.caches[cache.id]);
             }
             Op::Attention {
                 q,
@@ -183,8 +183,8 @@ impl CpuBackend {
                 let scorer = &attention::Scorer::new(*metric, heads.n_heads, w);
                 let (q, heads, pos) = (x(*q), *heads, step.pos);
                 match (&self.caches[k.id], &self.caches[v.id]) {
-                    (Cache::Bytes(k), Cache::Bytes(v)) => {
-                        self.level.run(attention::bytes::Attention {
+                    (Cache::Words(k), Cache::Words(v)) => {
+                        self.level.run(attention::words::Attention {
                             q,
                             k,
                             v,

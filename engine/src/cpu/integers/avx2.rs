@@ -157,10 +157,10 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn add_bytes(sums: __m256i, q: &[i8; 16], x: &[i16; 16]) -> __m256i {
-        // SAFETY: see `Avx2`; sixteen bytes and as many words are read, at any alignment.
+    fn add_words(sums: __m256i, q: &[i16; 16], x: &[i16; 16]) -> __m256i {
+        // SAFETY: see `Avx2`; sixteen words each are read, at any alignment.
         unsafe {
-            let q = _mm256_cvtepi8_epi16(_mm_loadu_si128(q.as_ptr().cast()));
+            let q = _mm256_loadu_si256(q.as_ptr().cast());
             let x = _mm256_loadu_si256(x.as_ptr().cast());
             _mm256_add_epi32(sums, _mm256_madd_epi16(q, x))
         }
@@ -171,13 +171,13 @@ impl Simd for Avx2 {
         let mut floats = [0.0; 4];
         // SAFETY: see `Avx2`; four floats each are read and written, at any alignment.
         unsafe {
-            let [a, b, c, d] = sums;
-            let both = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-            let four = _mm_add_epi32(
-                _mm256_castsi256_si128(both),
-                _mm256_extracti128_si256::<1>(both),
+            let [a, b, c, d] = sums.map(|sums| _mm256_cvtepi32_ps(sums));
+            let both = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(both),
+                _mm256_extractf128_ps::<1>(both),
             );
-            let scaled = _mm_mul_ps(_mm_cvtepi32_ps(four), _mm_loadu_ps(scales.as_ptr()));
+            let scaled = _mm_mul_ps(four, _mm_loadu_ps(scales.as_ptr()));
             _mm_storeu_ps(floats.as_mut_ptr(), scaled);
         }
         floats

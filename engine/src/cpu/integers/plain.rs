@@ -55,7 +55,7 @@ impl Simd for Plain {
         [0; LANES]
     }
 
-    fn add_bytes(mut sums: Self::Sums, q: &[i8; 16], x: &[i16; 16]) -> Self::Sums {
+    fn add_words(mut sums: Self::Sums, q: &[i16; 16], x: &[i16; 16]) -> Self::Sums {
         for (i, (q, x)) in q.iter().zip(x).enumerate() {
             sums[i % LANES] += i32::from(*q) * i32::from(*x);
         }
@@ -63,7 +63,7 @@ impl Simd for Plain {
     }
 
     fn sum_four(sums: [Self::Sums; 4], scales: &[f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| sums[i].iter().sum::<i32>() as f32 * scales[i])
+        std::array::from_fn(|i| sums[i].iter().map(|&sum| sum as f32).sum::<f32>() * scales[i])
     }
 
     fn add(mut total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total {

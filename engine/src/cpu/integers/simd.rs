@@ -30,8 +30,8 @@ pub trait Simd: Copy {
     /// No whole numbers yet.
     fn none() -> Self::Sums;
     /// `sums + Σ q·x`
-    fn add_bytes(sums: Self::Sums, q: &[i8; 16], x: &[i16; 16]) -> Self::Sums;
-    /// All of each, times its scale.
+    fn add_words(sums: Self::Sums, q: &[i16; 16], x: &[i16; 16]) -> Self::Sums;
+    /// All of each, times its scale; a sum's parts fit into 32 bits, and the whole need not.
     fn sum_four(sums: [Self::Sums; 4], scales: &[f32; 4]) -> [f32; 4];
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;

@@ -145,12 +145,12 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
     }
 
     #[inline(always)]
-    fn add_bytes(sums: v128, q: &[i8; 16], x: &[i16; 16]) -> v128 {
+    fn add_words(sums: v128, q: &[i16; 16], x: &[i16; 16]) -> v128 {
         let (q, x) = (q.as_chunks::<8>().0, x.as_chunks::<8>().0);
-        // SAFETY: eight bytes and eight words each are read, at any alignment.
+        // SAFETY: eight words each are read, at any alignment.
         let dot = |i: usize| unsafe {
             i32x4_dot_i16x8(
-                i16x8_load_extend_i8x8(q[i].as_ptr()),
+                v128_load(q[i].as_ptr().cast()),
                 v128_load(x[i].as_ptr().cast()),
             )
         };
@@ -160,20 +160,20 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
     #[inline(always)]
     fn sum_four(sums: [v128; 4], scales: &[f32; 4]) -> [f32; 4] {
         // A table turned over, half by half.
-        let [a, b, c, d] = sums;
+        let [a, b, c, d] = sums.map(|sums| f32x4_convert_i32x4(sums));
         let halves = |a, b| {
-            i32x4_add(
+            f32x4_add(
                 i32x4_shuffle::<0, 4, 1, 5>(a, b),
                 i32x4_shuffle::<2, 6, 3, 7>(a, b),
             )
         };
         let (ab, cd) = (halves(a, b), halves(c, d));
-        let all = i32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd));
+        let all = f32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd));
         let mut floats = [0.0; 4];
         // SAFETY: four floats are the sixteen bytes that are read and written, at any alignment.
         unsafe {
             let scales = v128_load(scales.as_ptr().cast());
-            let scaled = f32x4_mul(f32x4_convert_i32x4(all), scales);
+            let scaled = f32x4_mul(all, scales);
             v128_store(floats.as_mut_ptr().cast(), scaled);
         }
         floats

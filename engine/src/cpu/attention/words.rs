@@ -1,9 +1,9 @@
-//! Attention over keys and values that are bytes.
+//! Attention over keys and values that are whole numbers.
 
 use super::{Scorer, softmax_terms};
 use crate::{
     cpu::{
-        cache::{Bytes, DIMENSIONS, POSITIONS},
+        cache::{DIMENSIONS, POSITIONS, Words},
         integers::{Simd, Work, quantise},
     },
     op::Heads,
@@ -13,14 +13,19 @@ use crate::{
 const TOKENS: usize = 8;
 /// Keys that are scored at once.
 const KEYS: usize = 4;
-/// Positions whose products fit into 32 bits: four sums of a quarter of them, `32767 · 127` each at most.
-const SPAN: usize = 2048;
+/// Of a number of a query: a quarter of the most dimensions, times that and the largest number of a key, are 31 bits.
+const LARGEST_QUERY: i16 = 8191;
+/// Of a weight.
+const LARGEST_WEIGHT: i16 = 4095;
+/// Positions of which a quarter, times the largest weight and the largest number of a value, are 31 bits: a sum has four parts
+/// at least.
+const SPAN: usize = 512;
 
 /// As [`super::Attention`], by dot products.
 pub struct Attention<'a> {
     pub q: &'a [f32],
-    pub k: &'a Bytes,
-    pub v: &'a Bytes,
+    pub k: &'a Words,
+    pub v: &'a Words,
     pub heads: Heads,
     pub scorer: &'a Scorer,
     pub pos: u32,
@@ -28,7 +33,7 @@ pub struct Attention<'a> {
 }
 
 /// Sixteen numbers of a query, or weights of as many positions.
-type Words = [i16; POSITIONS];
+type Sixteen = [i16; POSITIONS];
 
 impl Work for Attention<'_> {
     #[inline(always)]
@@ -78,13 +83,13 @@ struct Group {
     /// Positions that the last of them sees, and beyond to a multiple of [`POSITIONS`].
     n_keys: usize,
     /// `[n, head_dim]`
-    q: Vec<Words>,
+    q: Vec<i16>,
     /// What `q` and the factor of a head's scores make of a product, `[n]`.
     factors: Vec<f32>,
     /// `[n, n_keys]`: scores, and then what they weigh with the values' scales.
     scores: Vec<f32>,
     /// `[n, n_keys]`
-    weights: Vec<Words>,
+    weights: Vec<i16>,
     /// What one of them means, `[n, n_spans]`.
     steps: Vec<f32>,
     /// `[n, head_dim]`
@@ -97,11 +102,10 @@ impl Group {
         self.n = n;
         self.head_dim = head_dim;
         self.n_keys = n_keys.next_multiple_of(POSITIONS);
-        self.q.resize(n * head_dim / POSITIONS, [0; POSITIONS]);
+        self.q.resize(n * head_dim, 0);
         self.factors.resize(n, 0.0);
         self.scores.resize(n * self.n_keys, 0.0);
-        self.weights
-            .resize(n * self.n_keys / POSITIONS, [0; POSITIONS]);
+        self.weights.resize(n * self.n_keys, 0);
         self.steps.resize(n * self.n_keys.div_ceil(SPAN), 0.0);
         self.y.resize(n * head_dim, 0.0);
         self.y.fill(0.0);
@@ -110,14 +114,14 @@ impl Group {
     /// `q[head_dim]`
     #[inline(always)]
     fn put_query(&mut self, row: usize, q: &[f32], factor: f32) {
-        let n_words = self.head_dim / POSITIONS;
-        let step = quantise(q, &mut self.q[row * n_words..][..n_words]);
+        let to = &mut self.q[row * self.head_dim..][..self.head_dim];
+        let step = quantise(q, LARGEST_QUERY, to);
         self.factors[row] = factor * step;
     }
 
     /// Scores of all keys, also of those that only the later tokens see.
     #[inline(always)]
-    fn score<S: Simd>(&mut self, k: &Bytes, kv: usize) {
+    fn score<S: Simd>(&mut self, k: &Words, kv: usize) {
         for pos in (0..self.n_keys).step_by(KEYS) {
             // Two rows share what is read of the keys.
             for row in (0..self.n - self.n % 2).step_by(2) {
@@ -132,21 +136,22 @@ impl Group {
     #[inline(always)]
     fn score_rows<S: Simd, const N: usize>(
         &mut self,
-        k: &Bytes,
+        k: &Words,
         kv: usize,
         pos: usize,
         row: usize,
     ) {
         let n_words = self.head_dim / POSITIONS;
-        let all = k.keys(kv, pos).as_chunks().0;
+        let all_keys = k.keys(kv, pos).as_chunks().0;
+        let all_q: &[Sixteen] = self.q.as_chunks().0;
         // Cut to one length, so that no bounds are checked.
-        let keys: [_; KEYS] = std::array::from_fn(|key| &all[key * n_words..][..n_words]);
-        let q: [_; N] = std::array::from_fn(|r| &self.q[(row + r) * n_words..][..n_words]);
+        let keys: [_; KEYS] = std::array::from_fn(|key| &all_keys[key * n_words..][..n_words]);
+        let q: [_; N] = std::array::from_fn(|r| &all_q[(row + r) * n_words..][..n_words]);
         let mut sums = [[S::none(); KEYS]; N];
         for i in 0..n_words {
             for (sums, q) in sums.iter_mut().zip(q) {
                 for (sum, key) in sums.iter_mut().zip(keys) {
-                    *sum = S::add_bytes(*sum, &key[i], &q[i]);
+                    *sum = S::add_words(*sum, &key[i], &q[i]);
                 }
             }
         }
@@ -168,19 +173,18 @@ impl Group {
         seen.iter_mut()
             .zip(scales)
             .for_each(|(p, scale)| *p *= scale);
-        let n_words = self.n_keys / POSITIONS;
-        let words = &mut self.weights[row * n_words..][..n_words];
+        let weights = &mut self.weights[row * self.n_keys..][..self.n_keys];
         let n_spans = self.n_keys.div_ceil(SPAN);
         let steps = &mut self.steps[row * n_spans..][..n_spans];
-        let spans = scores.chunks(SPAN).zip(words.chunks_mut(SPAN / POSITIONS));
-        for (step, (scores, words)) in steps.iter_mut().zip(spans) {
-            *step = quantise(scores, words) / sum;
+        let spans = scores.chunks(SPAN).zip(weights.chunks_mut(SPAN));
+        for (step, (scores, weights)) in steps.iter_mut().zip(spans) {
+            *step = quantise(scores, LARGEST_WEIGHT, weights) / sum;
         }
     }
 
     /// The values by their weights, into `y`.
     #[inline(always)]
-    fn mix<S: Simd>(&mut self, v: &Bytes, kv: usize) {
+    fn mix<S: Simd>(&mut self, v: &Words, kv: usize) {
         for span in 0..self.n_keys.div_ceil(SPAN) {
             for dim in (0..self.head_dim).step_by(DIMENSIONS) {
                 for row in (0..self.n - self.n % 2).step_by(2) {
@@ -196,7 +200,7 @@ impl Group {
     #[inline(always)]
     fn mix_rows<S: Simd, const N: usize>(
         &mut self,
-        v: &Bytes,
+        v: &Words,
         kv: usize,
         span: usize,
         dim: usize,
@@ -205,15 +209,15 @@ impl Group {
         let pos = span * SPAN;
         let n_words = (self.n_keys - pos).min(SPAN) / POSITIONS;
         let values = &v.values(kv, dim, pos)[..n_words];
-        let weights: [&[Words]; N] = std::array::from_fn(|r| {
-            let first = ((row + r) * self.n_keys + pos) / POSITIONS;
-            &self.weights[first..][..n_words]
+        let weights: [&[Sixteen]; N] = std::array::from_fn(|r| {
+            let weights = &self.weights[(row + r) * self.n_keys + pos..];
+            &weights.as_chunks().0[..n_words]
         });
         let mut sums = [[S::none(); DIMENSIONS]; N];
         for (i, values) in values.iter().enumerate() {
             for (sums, weights) in sums.iter_mut().zip(weights) {
                 for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = S::add_bytes(*sum, value, &weights[i]);
+                    *sum = S::add_words(*sum, value, &weights[i]);
                 }
             }
         }
@@ -239,7 +243,7 @@ mod tests {
     /// Heads of all kinds, positions that end within a block, more than one span, one token and many.
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    fn bytes_agree_with_floats() {
+    fn words_agree_with_floats() {
         for (n_heads, n_kv_heads, head_dim) in [(1, 1, 16), (9, 3, 64), (4, 1, 32), (2, 2, 128)] {
             let heads = Heads {
                 n_heads,
@@ -267,7 +271,7 @@ mod tests {
         let metric = Metric::dot((heads.head_dim as f32).powf(-0.5));
         let scorer = &Scorer::new(metric, heads.n_heads, |_| unreachable!("no parameters"));
         let stored = |role, x: &[f32]| {
-            let mut cache = Bytes::new(role, kv_width, heads.head_dim, n_keys).unwrap();
+            let mut cache = Words::new(role, kv_width, heads.head_dim, n_keys).unwrap();
             for (pos, x) in x.chunks_exact(kv_width).enumerate() {
                 cache.store(pos, x);
             }
@@ -297,7 +301,7 @@ mod tests {
         let power: f32 = exact.iter().map(|x| x * x).sum();
         let error: f32 = exact.iter().zip(&y).map(|(a, b)| (a - b) * (a - b)).sum();
         assert!(
-            error <= 3e-4 * power,
+            error <= 3e-6 * power,
             "{heads:?} at {pos}, {n}: {error:e} of {power:e}"
         );
     }
