@@ -14,10 +14,6 @@ pub const DIMENSIONS: usize = 4;
 
 /// Of a head: more would be too many products for one sum.
 pub const MOST_DIMENSIONS: usize = 256;
-/// Of a number that is kept. Twelve bits and a sign: sums of products fit into 32 bits, and texts are those of floats. With
-/// seven bits they are not (0.006 of the logits' size is lost).
-pub const LARGEST: i16 = 4095;
-
 /// What an op has stored for each position.
 #[derive(Debug)]
 pub enum Cache {
@@ -27,7 +23,7 @@ pub enum Cache {
     Words(Words),
 }
 
-/// Whole numbers with a scale for each position and head: `x ≈ scale · q`, `|q| ≤ LARGEST`.
+/// Whole numbers with a scale for each position and head: `x ≈ scale · q`, `|q| ≤` [`Role::largest`].
 #[derive(Debug)]
 pub struct Words {
     role: Role,
@@ -48,6 +44,17 @@ pub enum Role {
     Values,
 }
 
+impl Role {
+    /// Of a number that is kept. Sums of products fit into 32 bits, and texts are those of floats; with bytes they are
+    /// not.
+    pub const fn largest(self) -> i16 {
+        match self {
+            Self::Keys => 8191,
+            Self::Values => 4095,
+        }
+    }
+}
+
 const WHAT: &str = "the context's key/value cache";
 
 impl Cache {
@@ -59,7 +66,7 @@ impl Cache {
     pub fn all(program: &Program, context: usize, arithmetic: Arithmetic) -> Result<Vec<Self>> {
         let roles = match arithmetic {
             Arithmetic::Floats => vec![None; program.cache_widths.len()],
-            Arithmetic::Integers => roles(program),
+            Arithmetic::Integers | Arithmetic::Bytes => roles(program),
         };
         let cache = |(&width, role)| {
             Ok(match role {
@@ -100,7 +107,7 @@ impl Words {
         let mut quants = [0; MOST_DIMENSIONS];
         let quants = &mut quants[..self.head_dim];
         for (head, x) in x.chunks_exact(self.head_dim).enumerate() {
-            self.scales[head * self.context + pos] = quantise(x, LARGEST, quants);
+            self.scales[head * self.context + pos] = quantise(x, self.role.largest(), quants);
             let plane = &mut self.quants[head * self.context * self.head_dim..];
             match self.role {
                 Role::Keys => {

@@ -30,12 +30,10 @@ use tile::{TILE, Tile};
 /// Weights or activations that share a scale.
 type Group = [Number; GROUP];
 
-/// Of an activation as a whole number.
-const LARGEST: f32 = Number::MAX as f32;
-
-/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ LARGEST`.
-#[derive(Debug, Default)]
+/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ most`.
+#[derive(Debug)]
 pub struct Integers {
+    most: Number,
     held: Held,
     /// Rows of weights, unpacked for many tokens.
     tile: Tile,
@@ -89,15 +87,24 @@ impl Order {
 }
 
 impl Integers {
+    /// Of numbers up to `most`.
+    pub fn new(most: Number) -> Self {
+        Self {
+            most,
+            held: Held::default(),
+            tile: Tile::default(),
+        }
+    }
+
     /// Replaces what is held by `x[n, cols]`, to be multiplied with rows of weights that want this order.
     pub fn hold(&mut self, level: Level, order: Order, x: &[f32], cols: usize) {
         match level {
             #[cfg(not(target_arch = "wasm32"))]
-            Level::Plain => self.held.fill::<plain::Plain>(order, x, cols),
+            Level::Plain => self.held.fill::<plain::Plain>(self.most, order, x, cols),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
+            Level::Avx2 => avx2::hold(&mut self.held, self.most, order, x, cols),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm(_) => wasm::hold(&mut self.held, order, x, cols),
+            Level::Wasm(_) => wasm::hold(&mut self.held, self.most, order, x, cols),
         }
     }
 
@@ -124,7 +131,8 @@ impl Integers {
 
 impl Held {
     #[inline(always)]
-    fn fill<S: Simd>(&mut self, order: Order, x: &[f32], cols: usize) {
+    fn fill<S: Simd>(&mut self, most: Number, order: Order, x: &[f32], cols: usize) {
+        let most = f32::from(most);
         let n_groups = cols / GROUP;
         self.stride = n_groups.next_multiple_of(HALVES);
         let n = x.len() / cols * self.stride;
@@ -137,13 +145,9 @@ impl Held {
             for (g, x) in (first..).zip(x.as_chunks::<GROUP>().0) {
                 let largest = largest(x, 0.0, f32::abs);
                 // Nothing but zeros, or too little to be told from them.
-                let inverse = if largest > 1e-30 {
-                    LARGEST / largest
-                } else {
-                    0.0
-                };
+                let inverse = if largest > 1e-30 { most / largest } else { 0.0 };
                 let group = x.map(|x| rounded(x * inverse) as Number);
-                let scale = largest / LARGEST;
+                let scale = largest / most;
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
                 self.groups[g] = match order {
@@ -309,7 +313,7 @@ mod tests {
             .map(|(i, &b)| f32::from(b as i8) * f32::from(sizes[i / GROUP] >> 4) / 100.0)
             .collect();
         let places: Vec<_> = (0..n).map(|i| (i, i * rows.len())).collect();
-        let mut integers = Integers::default();
+        let mut integers = Integers::new(Number::MAX);
         // What was held before is nothing to the next product.
         integers.hold(level, Order::Nibbles, &[1e9; 2048], 2048);
         integers.hold(level, Order::of(w.format), &x, w.cols);
@@ -324,7 +328,7 @@ mod tests {
                 power += f64::from(exact).powi(2);
             }
         }
-        let bound = 10.0 / f64::from(LARGEST).powi(2);
+        let bound = 10.0 / f64::from(Number::MAX).powi(2);
         assert!(
             error <= bound * power,
             "{level:?} {:?} {}x{} {n}: {error:e} of {power:e}",
@@ -337,7 +341,7 @@ mod tests {
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn nothing_is_nothing() {
-        let mut integers = Integers::default();
+        let mut integers = Integers::new(Number::MAX);
         let mut hold = |x: &[f32]| {
             integers.hold(Level::detect(), Order::Plain, x, x.len());
             (integers.held.groups[0], integers.held.pairs[0])

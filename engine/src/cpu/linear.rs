@@ -2,7 +2,7 @@
 
 use super::{
     Arithmetic, Packed,
-    integers::{self, Integers, Level, Order},
+    integers::{self, Integers, Level, Number, Order},
     team::Team,
 };
 use crate::formats::{Rows, dot, group_sums};
@@ -27,9 +27,12 @@ impl Products {
         Self {
             level: match arithmetic {
                 Arithmetic::Floats => None,
-                Arithmetic::Integers => Some(Level::detect()),
+                Arithmetic::Integers | Arithmetic::Bytes => Some(Level::detect()),
             },
-            integers: Integers::default(),
+            integers: Integers::new(match arithmetic {
+                Arithmetic::Bytes => 127,
+                _ => Number::MAX,
+            }),
             held: None,
         }
     }

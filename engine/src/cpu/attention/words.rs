@@ -3,7 +3,7 @@
 use super::{Scorer, softmax_terms};
 use crate::{
     cpu::{
-        cache::{DIMENSIONS, POSITIONS, Words},
+        cache::{DIMENSIONS, POSITIONS, Role, Words},
         integers::{Simd, Work, quantise},
     },
     op::Heads,
@@ -13,13 +13,20 @@ use crate::{
 const TOKENS: usize = 8;
 /// Keys that are scored at once.
 const KEYS: usize = 4;
-/// Of a number of a query: a quarter of the most dimensions, times that and the largest number of a key, are 31 bits.
-const LARGEST_QUERY: i16 = 8191;
+/// Positions whose weighted values are added up as whole numbers.
+const SPAN: usize = 256;
 /// Of a weight.
-const LARGEST_WEIGHT: i16 = 4095;
-/// Positions of which a quarter, times the largest weight and the largest number of a value, are 31 bits: a sum has four parts
-/// at least.
-const SPAN: usize = 512;
+const LARGEST_WEIGHT: i16 = largest(SPAN, Role::Values.largest());
+
+/// Of a number, so that `n` products with others fit into 32 bits: a sum has four parts at least.
+const fn largest(n: usize, other: i16) -> i16 {
+    let most = i32::MAX / (n.div_ceil(4) as i32 * other as i32);
+    if most < i16::MAX as i32 {
+        most as i16
+    } else {
+        i16::MAX
+    }
+}
 
 /// As [`super::Attention`], by dot products.
 pub struct Attention<'a> {
@@ -115,7 +122,7 @@ impl Group {
     #[inline(always)]
     fn put_query(&mut self, row: usize, q: &[f32], factor: f32) {
         let to = &mut self.q[row * self.head_dim..][..self.head_dim];
-        let step = quantise(q, LARGEST_QUERY, to);
+        let step = quantise(q, largest(self.head_dim, Role::Keys.largest()), to);
         self.factors[row] = factor * step;
     }
 
@@ -235,7 +242,7 @@ impl Group {
 mod tests {
     use super::*;
     use crate::{
-        cpu::{attention, cache::Role, integers::Level},
+        cpu::{attention, integers::Level},
         formats::tests::noise,
         op::Metric,
     };

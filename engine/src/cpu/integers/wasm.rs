@@ -5,7 +5,7 @@
 #[cfg_attr(not(feature = "relaxed-simd"), path = "wasm/words.rs")]
 mod dots;
 
-use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Simd, Work};
+use super::{Group, HALVES, Halves, Held, Integers, Number, Order, Packed, Simd, Work};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
 use std::{hint::black_box, ops::Range};
@@ -33,8 +33,8 @@ pub fn multiply(
 }
 
 /// [`Integers::hold`] in a browser.
-pub fn hold(held: &mut Held, order: Order, x: &[f32], cols: usize) {
-    held.fill::<Simd128<false>>(order, x, cols);
+pub fn hold(held: &mut Held, most: Number, order: Order, x: &[f32], cols: usize) {
+    held.fill::<Simd128<false>>(most, order, x, cols);
 }
 
 /// [`Work`] in a browser.
