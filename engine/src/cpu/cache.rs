@@ -11,9 +11,9 @@ use crate::{
 pub const POSITIONS: usize = 16;
 /// Dimensions of which these are neighbours.
 pub const DIMENSIONS: usize = 4;
-
 /// Of a head: more would be too many products for one sum.
-pub const MOST_DIMENSIONS: usize = 256;
+const MOST_DIMENSIONS: usize = 256;
+
 /// What an op has stored for each position.
 #[derive(Debug)]
 pub enum Cache {
@@ -58,8 +58,8 @@ impl Role {
 const WHAT: &str = "the context's key/value cache";
 
 impl Cache {
-    /// The caches of a program; those that nothing reads but attention by dot products keep bytes, where the arithmetic
-    /// is that of integers.
+    /// The caches of a program; those that nothing reads but attention by dot products keep words, unless the arithmetic is
+    /// that of floats.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
