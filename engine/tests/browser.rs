@@ -127,9 +127,8 @@ async fn logits_are_those_of_the_reference() {
             backend.discard();
             let error: f32 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
             let norm: f32 = want.iter().map(|w| w * w).sum();
-            // As in golden.rs; the kernels of bytes are those of relaxed SIMD.
+            // As in golden.rs.
             let bound = match choice {
-                BackendChoice::Cpu if cfg!(feature = "relaxed-simd") => 2e-2,
                 BackendChoice::Cpu => 3e-6,
                 _ => 1e-6,
             };

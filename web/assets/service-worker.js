@@ -10,17 +10,14 @@ const { scope } = self.registration;
 /** Pages at other paths of the same host have theirs. */
 const OURS = `thimble ${scope} `;
 const KEPT = OURS + BUILD;
-/** Of the two workers, the page takes one (index.html), and says which as it registers this. */
-const WORKER = new URL(self.location).searchParams.get('worker') ?? 'worker';
-const files = FILES.filter((name) => !/^worker[-_.]/.test(name) || name.startsWith(`${WORKER}_`) || name.startsWith(`${WORKER}.`));
-const addresses = new Set(files.map((name) => new URL(name, scope).href));
+const addresses = new Set(FILES.map((name) => new URL(name, scope).href));
 const CATALOG = new URL('models/catalog.json', scope).href;
 /** So long the network may take, before what is kept is shown. */
 const PATIENCE_MS = 3000;
 
 self.addEventListener('install', (event) => {
   self.skipWaiting();
-  event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll(files)));
+  event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll(FILES)));
 });
 
 self.addEventListener('activate', (event) => event.waitUntil(Promise.all([self.clients.claim(), forgetOthers()])));

@@ -173,12 +173,10 @@ fn clippy(shared: &Shared) -> Result<Counts> {
     if has_browser_tests() {
         engine.extend(["--test", "browser"]);
     }
-    let relaxed = [&engine[..], &RELAXED].concat();
     let app = vec!["web", "--features", "app", "--bin", "app"];
     let worker = vec!["web", "--features", "worker", "--bin", "worker"];
-    let worker_relaxed = vec!["web", "--features", "relaxed", "--bin", "worker-relaxed"];
     let wasm = shared.wasm()?;
-    for package in [engine, relaxed, app, worker, worker_relaxed] {
+    for package in [engine, app, worker] {
         let base = [
             "clippy",
             "--locked",
@@ -236,9 +234,6 @@ fn with_runtime_dir(command: &mut Command) -> &mut Command {
     command
 }
 
-/// With the instructions that not every browser has.
-const RELAXED: [&str; 2] = ["--features", "relaxed-simd"];
-
 fn has_browser_tests() -> bool {
     Path::new("engine/tests/browser.rs").exists()
 }
@@ -259,19 +254,14 @@ fn browser(shared: &Shared) -> Result<Counts> {
         "--package",
         "engine",
     ];
-    let mut counts = Counts::default();
-    for features in [&[][..], &RELAXED] {
-        let mut command = shared.wasm()?.cmd("cargo", &args)?;
-        // In the library: what only a browser's instructions can show.
-        command.args(["--no-default-features", "--lib", "--test", "browser"]);
-        // A software GPU is slow: 300 s instead of 20 for all tests of the file.
-        command
-            .args(features)
-            .env("CHROMEDRIVER", &driver)
-            .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
-        counts += counted(&mut command, count::libtest)?;
-    }
-    Ok(counts)
+    let mut command = shared.wasm()?.cmd("cargo", &args)?;
+    // In the library: what only a browser's instructions can show.
+    command.args(["--no-default-features", "--lib", "--test", "browser"]);
+    // A software GPU is slow: 300 s instead of 20 for all tests of the file.
+    command
+        .env("CHROMEDRIVER", driver)
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
+    counted(&mut command, count::libtest)
 }
 
 fn e2e(shared: &Shared) -> Result<Counts> {

@@ -66,7 +66,7 @@ impl Cache {
     pub fn all(program: &Program, context: usize, arithmetic: Arithmetic) -> Result<Vec<Self>> {
         let roles = match arithmetic {
             Arithmetic::Floats => vec![None; program.cache_widths.len()],
-            Arithmetic::Integers | Arithmetic::Bytes => roles(program),
+            Arithmetic::Integers => roles(program),
         };
         let cache = |(&width, role)| {
             Ok(match role {

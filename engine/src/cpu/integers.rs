@@ -1,9 +1,9 @@
-//! Matrix products in whole numbers: activations become integers with a scale for each 32, and packed weights are
-//! multiplied as they lie in memory.
+//! Matrix products in whole numbers: activations become 16-bit integers with a scale for each 32, and packed weights
+//! are multiplied as they lie in memory.
 //!
-//! Sixteen bits and not eight, but where one instruction multiplies sixteen bytes ([`Number`]): elsewhere `pmaddwd` and its
-//! like take pairs of words at once, bytes would have to be widened first, and fifteen bits keep a model's text where
-//! floats put it. The plain twin of all this is `Format::dot`.
+//! Sixteen bits and not eight: `pmaddwd` and its like take pairs of words in one instruction, so that an 8-bit kernel
+//! would hardly be faster without special instructions, and fifteen bits keep a model's text where floats put it.
+//! The plain twin of all this is `Format::dot`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,7 +17,7 @@ mod one;
 mod simd;
 mod tile;
 
-pub use level::{Level, Number, Work};
+pub use level::{Level, Work};
 
 use super::packed::Packed;
 use crate::formats::{Format, GROUP, LANES, Row, widen};
@@ -28,12 +28,11 @@ use std::ops::Range;
 use tile::{TILE, Tile};
 
 /// Weights or activations that share a scale.
-type Group = [Number; GROUP];
+type Group = [i16; GROUP];
 
-/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ most`.
-#[derive(Debug)]
+/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.
+#[derive(Debug, Default)]
 pub struct Integers {
-    most: Number,
     held: Held,
     /// Rows of weights, unpacked for many tokens.
     tile: Tile,
@@ -87,24 +86,15 @@ impl Order {
 }
 
 impl Integers {
-    /// Of numbers up to `most`.
-    pub fn new(most: Number) -> Self {
-        Self {
-            most,
-            held: Held::default(),
-            tile: Tile::default(),
-        }
-    }
-
     /// Replaces what is held by `x[n, cols]`, to be multiplied with rows of weights that want this order.
     pub fn hold(&mut self, level: Level, order: Order, x: &[f32], cols: usize) {
         match level {
             #[cfg(not(target_arch = "wasm32"))]
-            Level::Plain => self.held.fill::<plain::Plain>(self.most, order, x, cols),
+            Level::Plain => self.held.fill::<plain::Plain>(order, x, cols),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::hold(&mut self.held, self.most, order, x, cols),
+            Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm(_) => wasm::hold(&mut self.held, self.most, order, x, cols),
+            Level::Wasm => self.held.fill::<wasm::Simd128>(order, x, cols),
         }
     }
 
@@ -124,15 +114,14 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm(fours) => wasm::multiply(fours, self, w, rows, places, y),
+            Level::Wasm => multiply::<wasm::Simd128>(self, w, rows, places, y),
         }
     }
 }
 
 impl Held {
     #[inline(always)]
-    fn fill<S: Simd>(&mut self, most: Number, order: Order, x: &[f32], cols: usize) {
-        let most = f32::from(most);
+    fn fill<S: Simd>(&mut self, order: Order, x: &[f32], cols: usize) {
         let n_groups = cols / GROUP;
         self.stride = n_groups.next_multiple_of(HALVES);
         let n = x.len() / cols * self.stride;
@@ -143,11 +132,8 @@ impl Held {
         for (row, x) in x.chunks_exact(cols).enumerate() {
             let first = row * self.stride;
             for (g, x) in (first..).zip(x.as_chunks::<GROUP>().0) {
-                let largest = largest(x, 0.0, f32::abs);
-                // Nothing but zeros, or too little to be told from them.
-                let inverse = if largest > 1e-30 { most / largest } else { 0.0 };
-                let group = x.map(|x| rounded(x * inverse) as Number);
-                let scale = largest / most;
+                let mut group = [0; GROUP];
+                let scale = quantise(x, i16::MAX, &mut group);
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
                 self.groups[g] = match order {
@@ -293,7 +279,7 @@ mod tests {
         #[cfg(not(target_arch = "wasm32"))]
         let levels = [Level::Plain, Level::detect()];
         #[cfg(target_arch = "wasm32")]
-        let levels = [false, wasm::HAS_FOURS].map(Level::Wasm);
+        let levels = [Level::detect()];
         for level in levels {
             for format in [Format::Q8, Format::Q4, Format::I4, Format::B1] {
                 for (rows, cols, n) in [(1, 32, 1), (7, 96, 1), (6, 64, 2), (5, 576, 5)] {
@@ -313,7 +299,7 @@ mod tests {
             .map(|(i, &b)| f32::from(b as i8) * f32::from(sizes[i / GROUP] >> 4) / 100.0)
             .collect();
         let places: Vec<_> = (0..n).map(|i| (i, i * rows.len())).collect();
-        let mut integers = Integers::new(Number::MAX);
+        let mut integers = Integers::default();
         // What was held before is nothing to the next product.
         integers.hold(level, Order::Nibbles, &[1e9; 2048], 2048);
         integers.hold(level, Order::of(w.format), &x, w.cols);
@@ -328,9 +314,8 @@ mod tests {
                 power += f64::from(exact).powi(2);
             }
         }
-        let bound = 10.0 / f64::from(Number::MAX).powi(2);
         assert!(
-            error <= bound * power,
+            error <= 1e-8 * power,
             "{level:?} {:?} {}x{} {n}: {error:e} of {power:e}",
             w.format,
             w.rows,
@@ -341,14 +326,14 @@ mod tests {
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn nothing_is_nothing() {
-        let mut integers = Integers::new(Number::MAX);
+        let mut integers = Integers::default();
         let mut hold = |x: &[f32]| {
             integers.hold(Level::detect(), Order::Plain, x, x.len());
             (integers.held.groups[0], integers.held.pairs[0])
         };
         assert_eq!(hold(&[0.0; 64]), ([0; GROUP], [0.0; 2]));
         let (group, [_, sum]) = hold(&[-3.0; 32]);
-        assert_eq!(group, [-Number::MAX; GROUP]);
+        assert_eq!(group, [-32767; GROUP]);
         assert!((sum + 96.0).abs() < 1e-4);
     }
 }

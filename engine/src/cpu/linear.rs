@@ -2,7 +2,7 @@
 
 use super::{
     Arithmetic, Packed,
-    integers::{self, Integers, Level, Number, Order},
+    integers::{self, Integers, Level, Order},
     team::Team,
 };
 use crate::formats::{Rows, dot, group_sums};
@@ -27,12 +27,9 @@ impl Products {
         Self {
             level: match arithmetic {
                 Arithmetic::Floats => None,
-                Arithmetic::Integers | Arithmetic::Bytes => Some(Level::detect()),
+                Arithmetic::Integers => Some(Level::detect()),
             },
-            integers: Integers::new(match arithmetic {
-                Arithmetic::Bytes => 127,
-                _ => Number::MAX,
-            }),
+            integers: Integers::default(),
             held: None,
         }
     }

@@ -71,12 +71,9 @@ pub struct CpuBackend {
 pub enum Arithmetic {
     /// With activations as they are: the reference.
     Floats,
-    /// With activations as 16-bit whole numbers: several times as fast. In a browser with relaxed SIMD, the same as `Bytes`.
+    /// With activations as 16-bit whole numbers, and keys and values as words: several times as fast.
     #[default]
     Integers,
-    /// With activations as 8-bit whole numbers, as llama.cpp does: what a browser with relaxed SIMD does. Elsewhere it is no
-    /// faster.
-    Bytes,
 }
 
 /// How the CPU works.

@@ -1,7 +1,7 @@
 //! x86's 256-bit SIMD: `vpmaddwd` multiplies sixteen words and adds them in pairs.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, HALVES, Halves, Held, Integers, Number, Order, Packed, Simd, Work};
+use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Simd, Work};
 use crate::formats::GROUP;
 use core::arch::x86_64::*;
 use std::ops::Range;
@@ -29,13 +29,13 @@ pub fn multiply(
 }
 
 /// [`Integers::hold`] on such a machine.
-pub fn hold(held: &mut Held, most: Number, order: Order, x: &[f32], cols: usize) {
+pub fn hold(held: &mut Held, order: Order, x: &[f32], cols: usize) {
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn with_avx2(held: &mut Held, most: Number, order: Order, x: &[f32], cols: usize) {
-        held.fill::<Avx2>(most, order, x, cols);
+    fn with_avx2(held: &mut Held, order: Order, x: &[f32], cols: usize) {
+        held.fill::<Avx2>(order, x, cols);
     }
     // SAFETY: `Level::detect` found them.
-    unsafe { with_avx2(held, most, order, x, cols) }
+    unsafe { with_avx2(held, order, x, cols) }
 }
 
 /// [`Work`] on such a machine.
@@ -146,7 +146,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> __m256i {
+    fn words(self, w: &Group, x: &Group) -> __m256i {
         dot2(words(w, 0), words(w, 1), x)
     }
 

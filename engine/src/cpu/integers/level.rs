@@ -8,13 +8,6 @@ use super::plain;
 #[cfg(target_arch = "wasm32")]
 use super::wasm;
 
-/// An activation as a whole number: bytes where one instruction multiplies sixteen of them.
-#[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-pub type Number = i8;
-/// An activation as a whole number.
-#[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
-pub type Number = i16;
-
 /// The widest instructions that this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -24,10 +17,9 @@ pub enum Level {
     /// 256 bits, on most PCs since 2013.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 128 bits, in every browser since 2023; with the feature `relaxed-simd`, its later additions too.
-    /// Says whether the machine adds four products at once.
+    /// 128 bits, in every browser since 2023.
     #[cfg(target_arch = "wasm32")]
-    Wasm(bool),
+    Wasm,
 }
 
 impl Level {
@@ -41,7 +33,7 @@ impl Level {
             return Self::Avx2;
         }
         #[cfg(target_arch = "wasm32")]
-        return Self::Wasm(wasm::adds_fours());
+        return Self::Wasm;
         #[cfg(not(target_arch = "wasm32"))]
         Self::Plain
     }
@@ -55,7 +47,7 @@ impl Level {
             #[cfg(not(target_arch = "wasm32"))]
             Level::Plain => work.run::<plain::Plain>(),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm(_) => wasm::run(work),
+            Level::Wasm => work.run::<wasm::Simd128>(),
         }
     }
 }

@@ -25,8 +25,8 @@ pub trait Simd: Copy {
     fn bytes(self, q: &[u8; GROUP], x: &Group) -> Self::Sums;
     /// `Σ x` where the bit is set.
     fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
-    /// `Σ w·x`; unless they are signed, of weights that are not negative.
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums;
+    /// `Σ w·x`
+    fn words(self, w: &Group, x: &Group) -> Self::Sums;
     /// No whole numbers yet.
     fn none() -> Self::Sums;
     /// `sums + Σ q·x`
@@ -57,8 +57,7 @@ pub trait Simd: Copy {
     fn fetch_ahead(_bytes: &[u8; 64]) {}
 }
 
-/// 0, 1, 2, …
-pub const fn in_order() -> [usize; GROUP] {
+const fn in_order() -> [usize; GROUP] {
     let mut order = [0; GROUP];
     let mut i = 0;
     while i < GROUP {

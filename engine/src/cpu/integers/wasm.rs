@@ -1,54 +1,15 @@
-//! WebAssembly's 128-bit SIMD. What multiplies whole numbers is in `dots`, of which there are two.
+//! WebAssembly's 128-bit SIMD. `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs.
 #![expect(unsafe_code, reason = "vectors are loaded through pointers")]
 
-#[cfg_attr(feature = "relaxed-simd", path = "wasm/bytes.rs")]
-#[cfg_attr(not(feature = "relaxed-simd"), path = "wasm/words.rs")]
-mod dots;
-
-use super::{Group, HALVES, Halves, Held, Integers, Number, Order, Packed, Simd, Work};
+use super::{Group, HALVES, Halves, Simd};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
-use std::{hint::black_box, ops::Range};
+use std::hint::black_box;
 
-// A browser checks all instructions of a program before it runs any, so nothing is to be asked for: a program with the
-// feature is not loaded where they are missing. What is inlined here may use them.
-
-pub use dots::{HAS_FOURS, adds_fours};
-
-/// [`Integers::multiply`] in a browser.
-#[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
-pub fn multiply(
-    fours: bool,
-    x: &mut Integers,
-    w: &Packed,
-    rows: Range<usize>,
-    places: &[(usize, usize)],
-    y: &mut [f32],
-) {
-    if HAS_FOURS && fours {
-        super::multiply::<Simd128<HAS_FOURS>>(x, w, rows, places, y);
-    } else {
-        super::multiply::<Simd128<false>>(x, w, rows, places, y);
-    }
-}
-
-/// [`Integers::hold`] in a browser.
-pub fn hold(held: &mut Held, most: Number, order: Order, x: &[f32], cols: usize) {
-    held.fill::<Simd128<false>>(most, order, x, cols);
-}
-
-/// [`Work`] in a browser.
-#[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
-pub fn run(work: impl Work) {
-    work.run::<Simd128<false>>();
-}
-
-/// A browser; with `FOURS`, one whose machine adds four products at once.
-///
-/// Its constants are hidden from the compiler, which would write them anew wherever they are used; browsers make some
-/// instructions of each.
+/// A browser. Its constants are hidden from the compiler, which would write them anew wherever they are used; browsers make
+/// some instructions of each.
 #[derive(Clone, Copy)]
-pub struct Simd128<const FOURS: bool> {
+pub struct Simd128 {
     /// Bytes of 1.
     ones: v128,
     /// Bytes of 1, 2, 4, … 128, twice.
@@ -57,7 +18,16 @@ pub struct Simd128<const FOURS: bool> {
     places: [v128; 2],
     /// Of a sign and what is behind it, widened, what there is of an f16.
     half: v128,
-    dots: dots::Constants,
+    /// The lowest nibble of each word.
+    lowest: v128,
+}
+
+/// Words `8 · i ..` of a group.
+#[inline(always)]
+fn words(x: &Group, i: usize) -> v128 {
+    let eight = &x.as_chunks::<8>().0[i];
+    // SAFETY: eight words are the sixteen bytes that are read, at any alignment.
+    unsafe { v128_load(eight.as_ptr().cast()) }
 }
 
 #[inline(always)]
@@ -74,12 +44,29 @@ fn four(x: &[f32; HALVES], i: usize) -> v128 {
     unsafe { v128_load(four.as_ptr().cast()) }
 }
 
-impl<const FOURS: bool> Simd128<FOURS> {
+#[inline(always)]
+fn dot4(w: [v128; 4], x: &Group) -> v128 {
+    let dot = |i: usize| i32x4_dot_i16x8(w[i], words(x, i));
+    i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
+}
+
+/// Signed bytes as words.
+#[inline(always)]
+fn widened([first, second]: [v128; 2]) -> [v128; 4] {
+    [
+        i16x8_extend_low_i8x16(first),
+        i16x8_extend_high_i8x16(first),
+        i16x8_extend_low_i8x16(second),
+        i16x8_extend_high_i8x16(second),
+    ]
+}
+
+impl Simd128 {
     /// A byte for each bit: 1 where it is set, otherwise 0.
     #[inline(always)]
     fn spread(self, q: &[u8; GROUP / 8]) -> [v128; 2] {
         let bytes = u32x4_splat(u32::from_le_bytes(*q));
-        let byte = |places| u8x16_min(v128_and(dots::pick(bytes, places), self.bits), self.ones);
+        let byte = |places| u8x16_min(v128_and(u8x16_swizzle(bytes, places), self.bits), self.ones);
         self.places.map(byte)
     }
 
@@ -92,11 +79,22 @@ impl<const FOURS: bool> Simd128<FOURS> {
     }
 }
 
-impl<const FOURS: bool> Simd for Simd128<FOURS> {
+impl Simd for Simd128 {
     type Sums = v128;
     type Total = v128;
     type Scales = [v128; 2];
-    const NIBBLES: [usize; GROUP] = dots::NIBBLES;
+    /// Of eight words with four nibbles each, first all lowest ones: shifts by words and a mask part them, where
+    /// bytes would have to be widened.
+    const NIBBLES: [usize; GROUP] = {
+        let mut order = [0; GROUP];
+        let mut i = 0;
+        while i < GROUP {
+            let (nibble, word) = (i / 8, i % 8);
+            order[i] = 2 * word + nibble / 2 + nibble % 2 * (GROUP / 2);
+            i += 1;
+        }
+        order
+    };
 
     #[inline(always)]
     fn new() -> Self {
@@ -110,7 +108,7 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
                 black_box(u64x2(a * ALL, b * ALL))
             }),
             half: black_box(u32x4_splat(0x8FFF_E000)),
-            dots: dots::Constants::new(),
+            lowest: black_box(u16x8_splat(15)),
         }
     }
 
@@ -121,22 +119,29 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
 
     #[inline(always)]
     fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> v128 {
-        dots::nibbles(self, sixteen(q, 0), x)
+        let (q, lowest) = (sixteen(q, 0), self.lowest);
+        let w = [
+            v128_and(q, lowest),
+            v128_and(u16x8_shr(q, 4), lowest),
+            v128_and(u16x8_shr(q, 8), lowest),
+            u16x8_shr(q, 12),
+        ];
+        dot4(w, x)
     }
 
     #[inline(always)]
     fn bytes(self, q: &[u8; GROUP], x: &Group) -> v128 {
-        dots::bytes(self, [sixteen(q, 0), sixteen(q, 1)], x)
+        dot4(widened([sixteen(q, 0), sixteen(q, 1)]), x)
     }
 
     #[inline(always)]
     fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        dots::bits(self, self.spread(q), x)
+        dot4(widened(self.spread(q)), x)
     }
 
     #[inline(always)]
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> v128 {
-        dots::unpacked::<FOURS, SIGNED>(self, w, x)
+    fn words(self, w: &Group, x: &Group) -> v128 {
+        dot4([words(w, 0), words(w, 1), words(w, 2), words(w, 3)], x)
     }
 
     #[inline(always)]
@@ -181,13 +186,14 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
 
     #[inline(always)]
     fn add(total: v128, sums: v128, scale: f32) -> v128 {
-        dots::multiply_add(f32x4_convert_i32x4(sums), f32x4_splat(scale), total)
+        let product = f32x4_mul(f32x4_convert_i32x4(sums), f32x4_splat(scale));
+        f32x4_add(total, product)
     }
 
     #[inline(always)]
     fn add_floats(total: v128, a: &[f32; HALVES], b: &[f32; HALVES]) -> v128 {
-        let total = dots::multiply_add(four(a, 0), four(b, 0), total);
-        dots::multiply_add(four(a, 1), four(b, 1), total)
+        let product = |i: usize| f32x4_mul(four(a, i), four(b, i));
+        f32x4_add(total, f32x4_add(product(0), product(1)))
     }
 
     #[inline(always)]
@@ -207,7 +213,7 @@ impl<const FOURS: bool> Simd for Simd128<FOURS> {
             2 => i32x4_shuffle::<2, 2, 2, 2>(four, four),
             _ => i32x4_shuffle::<3, 3, 3, 3>(four, four),
         };
-        dots::multiply_add(f32x4_convert_i32x4(sums), scale, total)
+        f32x4_add(total, f32x4_mul(f32x4_convert_i32x4(sums), scale))
     }
 
     #[inline(always)]

@@ -39,7 +39,7 @@ impl Task {
     }
 }
 
-const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::Floats, Arithmetic::Integers, Arithmetic::Bytes];
+const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::Floats, Arithmetic::Integers];
 
 /// A format's number on the desk.
 pub fn format_code(format: Format) -> usize {
@@ -54,7 +54,7 @@ pub fn arithmetic_code(arithmetic: Arithmetic) -> usize {
     ARITHMETICS
         .iter()
         .position(|a| *a == arithmetic)
-        .expect("all are there")
+        .expect("both are there")
 }
 
 /// Words of a job beside its places.
