@@ -39,7 +39,8 @@ def test_prompts_are_many_distinct_and_seeded(data):
     assert len({prompt.text for prompt in first}) == 12_000
     assert first[:500] == list(itertools.islice(prompts(data, 1), 500))
     assert first[:500] != list(itertools.islice(prompts(data, 2), 500))
-    assert 0.15 < sum(bool(prompt.follow_up) for prompt in first) / len(first) < 0.25
+    assert 0.3 < sum(bool(prompt.follow_ups) for prompt in first) / len(first) < 0.55
+    assert 0.1 < sum(len(prompt.follow_ups) == 2 for prompt in first) / len(first) < 0.3
     for prompt in first:
         assert not re.search(r"[{}\0]|\ba [aeio]|\ba an? |  ", prompt.text), prompt.text
         assert prompt.text.isascii() and prompt.text[0].isupper() and prompt.text[-1] in ".?!"

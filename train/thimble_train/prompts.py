@@ -11,7 +11,7 @@ from thimble_train.sources import rows
 class Prompt(NamedTuple):
     text: str
     hint: str  # what only the teacher sees beside the text, or ""
-    follow_up: str  # a second thing to say after the answer, or ""
+    follow_ups: list  # what to say after the answers, none to two of them
 
 
 def words(text, separator=","):
@@ -181,6 +181,30 @@ FOLLOW_UPS = words("""Tell me more.; Why?; Why is that?; Can you give me an exam
 STORY_FOLLOW_UPS = words("""What happened next?; And then?; Tell me another one.; I like that story.; Why?;
         Thank you! I liked that.; How does it end?; What can we learn from it?; Nice! Who is your favourite?;
         Go on.""", ";")
+# What only makes sense after what was said before: by the name in the template, words that lean on it ("it", "one").
+LEANING = {name: words(text, ";") for name, text in {
+    "a animal": "What does it eat?; Where does it live?; Is it dangerous?; Can I keep one at home?; How big is it?",
+    "animals": "Where do they live?; What do they eat?; Are they dangerous?; Do they make good pets?; Can they swim?",
+    "food": """What do I need for it?; How long does it take?; Is it healthy?; I do not have an oven.;
+        Can I make it without milk?; What can I drink with it?; How do I keep it fresh?""",
+    "task": """How long does it take?; What do I need for it?; What if it does not work?; Is it hard?; Can a child do it?;
+        What is the most important part?; I tried that before. It did not work.""",
+    "feeling": """I did not sleep well.; I had a long day at work.; What should I do?; I want to be alone.;
+        Thank you, I will try that.; I do not know why.; It started this morning.""",
+    "event": """What should I do now?; It happened this morning.; How would you feel?; Thanks, that is kind of you.;
+        Nobody can help me.; It is not the first time.; Should I tell my friends?""",
+    "activity": """How do I start?; What do I need for it?; Is it expensive?; How often should I do it?; I never tried it.;
+        I do not have much time.""",
+    "a place": "What can I do there?; Is it nice in winter?; Who works there?; What should I wear there?; Is it free?",
+    "a thing": "Where can I buy one?; Is it expensive?; How do I clean it?; Can I make one myself?; Who uses it?",
+    "idea": "Can you give me an example?; Why does it matter?; Can it be learnt?; How do I explain it to a child?",
+    "nature": "Where can I see it?; Is it dangerous?; What causes it?; What does it look like?; Do you like it?",
+    "a person": "Is it a hard job?; What tools do they need?; How do I become one?; Where do they work?",
+    "a fruit": "Is it healthy?; What can I cook with it?; Where does it grow?; What does it taste like?",
+    "why": "Is that always so?; How do we know that?; Can you say that in simpler words?; Tell me more about that.",
+    "good": "How often is too often?; What would you do?; Why do people say so?; My mother says the opposite.",
+    "pair": "Which one is bigger?; Which one do you like more?; Which one is more common?; How can I remember that?",
+}.items()}
 PLURALS = {"mouse": "mice", "wolf": "wolves", "sheep": "sheep", "deer": "deer", "goose": "geese", "fish": "fish",
            "fox": "foxes", "butterfly": "butterflies", "pony": "ponies", "octopus": "octopuses", "puppy": "puppies"}
 TERM_TEMPLATES = ["What is {a}?", "Explain {a} in simple words.", "What does {q} mean?",
@@ -246,6 +270,20 @@ def defined(data):
             [(template, *pair) for template in WORD_TEMPLATES for pair in common])
 
 
+def what_follows(template, rng):
+    """What may be said after the answer to a prompt of `template`: mostly nothing, else one or two things."""
+    follow_ups = []
+    general = STORY_FOLLOW_UPS if re.search("story|poem|letter|sentence", template) else FOLLOW_UPS
+    names = re.findall(r"\{(.+?)\}", template)
+    # "It" must be clear: of two animals, neither is.
+    leaning = LEANING.get(names[0].lower(), []) if len(names) == 1 and general is FOLLOW_UPS else []
+    while len(follow_ups) < 2 and rng.random() < 0.45:
+        choice = rng.choice(leaning if leaning and rng.random() < 0.75 else general)
+        if choice not in follow_ups:
+            follow_ups.append(choice)
+    return follow_ups
+
+
 def prompts(data, seed):
     """Distinct prompts in an order that `seed` alone decides, until the templates have little new to say."""
     rng = random.Random(seed)
@@ -261,12 +299,10 @@ def prompts(data, seed):
         else:
             template = rng.choices(templates, weights)[0]
             text = fill(template, rng)
-        follow_up = ""
-        if rng.random() < 0.2:
-            follow_up = rng.choice(STORY_FOLLOW_UPS if "story" in template else FOLLOW_UPS)
+        follow_ups = what_follows(template, rng)
         if text in seen:
             stale += 1
             continue
         stale = 0
         seen.add(text)
-        yield Prompt(text, hint, follow_up)
+        yield Prompt(text, hint, follow_ups)

@@ -136,12 +136,14 @@ class Teacher:
         """Conversations (lists of turns) that begin with the prompts of `chunk`; None where the answer is bad."""
         first = self.answers([[f"{prompt.text} {prompt.hint}".strip()] for prompt in chunk])
         turns = [[prompt.text, answer] if answer else None for prompt, answer in zip(chunk, first)]
-        longer = [i for i, prompt in enumerate(chunk) if turns[i] and prompt.follow_up]
-        second = self.answers([turns[i] + [chunk[i].follow_up] for i in longer])
-        for i, answer in zip(longer, second):
-            # An answer again in nearly the same words is none; the first exchange stands alone.
-            if answer and not repeats(f"{turns[i][1]} {answer}"):
-                turns[i] += [chunk[i].follow_up, answer]
+        for number in range(max((len(prompt.follow_ups) for prompt in chunk), default=0)):
+            longer = [i for i, prompt in enumerate(chunk)
+                      if turns[i] and len(turns[i]) == 2 + 2 * number and len(prompt.follow_ups) > number]
+            asked = [turns[i] + [chunk[i].follow_ups[number]] for i in longer]
+            for i, begun, answer in zip(longer, asked, self.answers(asked)):
+                # An answer again in nearly the same words is none; what was said before stands alone.
+                if answer and not repeats(" ".join([*begun[1::2], answer])):
+                    turns[i] = begun + [answer]
         return turns
 
     def tokens(self, turns):

@@ -1,6 +1,9 @@
 //! Several threads that multiply together: the first one has all weights, every other one keeps some rows of each large
 //! matrix and multiplies those, where that is worth a meeting.
 //!
+//! Its rows lie one after another: a core that skips the rows of others takes twice as long for its own, because what
+//! is to be fetched next is nowhere near.
+//!
 //! They share no memory but a [`Desk`]: `x` goes in, each one's part of `y` comes out. So nothing here is unsafe, and
 //! in a browser a thread may be a worker with a WebAssembly memory of its own. Rows do not depend on one another:
 //! the results are the same to the last bit for any number of threads.
@@ -25,14 +28,15 @@ use crate::{
 use member::Task;
 use std::{ops::Range, sync::Arc};
 
-/// Neighbouring rows that one thread keeps: any longer range of rows is then spread over all of them.
-const BLOCK: usize = 32;
+/// A thread's rows are so many or a multiple, but for the last thread's: what kernels take at once.
+const STEP: usize = 16;
 
 /// Multiplications that are worth a meeting: at some ten billion a second, what two threads save of fewer is less than
 /// what they wait for one another.
-const WORTH: usize = 1 << 20;
+const WORTH: usize = 1 << 18;
 
-/// Which rows are whose: blocks in turn.
+/// Which rows are whose. A matrix is a piece, and each expert's of those that lie below one another; of every piece
+/// each member keeps one part, and its parts of a weight lie one after another.
 #[derive(Debug, Clone, Copy)]
 struct Share {
     member: usize,
@@ -40,36 +44,26 @@ struct Share {
 }
 
 impl Share {
-    /// How many of the first `row` rows are this member's: the place of its first row from there on.
-    fn before(self, row: usize) -> usize {
-        let round = BLOCK * self.n_members;
-        let in_round = (row % round).saturating_sub(self.member * BLOCK);
-        row / round * BLOCK + in_round.min(BLOCK)
+    /// Which rows of a piece of so many are this member's.
+    fn of(self, n_rows: usize) -> Range<usize> {
+        let start = |member| match member {
+            last if last == self.n_members => n_rows,
+            member => n_rows * member / self.n_members / STEP * STEP,
+        };
+        start(self.member)..start(self.member + 1)
     }
 
-    /// The places of this member's rows among these.
-    fn of(self, rows: Range<usize>) -> Range<usize> {
-        self.before(rows.start)..self.before(rows.end)
+    /// The same, of the piece that is these rows of a weight.
+    fn within(self, piece: &Range<usize>) -> Range<usize> {
+        let own = self.of(piece.len());
+        piece.start + own.start..piece.start + own.end
     }
 
-    /// Runs of this member's rows among these: where each begins, and its length.
-    fn runs(self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let first = rows.start / BLOCK;
-        let blocks = (first..rows.end.div_ceil(BLOCK))
-            .filter(move |block| block % self.n_members == self.member);
-        blocks
-            .map(move |block| (block * BLOCK).max(rows.start)..((block + 1) * BLOCK).min(rows.end))
-    }
-
-    /// What this member has made of some places of a job, `[places, its rows]`, to these places of `y`.
-    fn put(self, mut part: &[f32], job: &Job<'_>, places: Range<usize>, y: &mut [f32]) {
-        for (_, to) in &job.places[places] {
-            for run in self.runs(job.rows.clone()) {
-                let (here, rest) = part.split_at(run.len());
-                y[to + run.start - job.rows.start..][..run.len()].copy_from_slice(here);
-                part = rest;
-            }
-        }
+    /// Where this member keeps its part of that piece.
+    fn place(self, piece: &Range<usize>) -> Range<usize> {
+        let n_rows = self.of(piece.len()).len();
+        let start = piece.start / piece.len() * n_rows;
+        start..start + n_rows
     }
 }
 
@@ -119,11 +113,10 @@ impl Drop for Place {
 #[derive(Debug)]
 pub struct Team {
     crew: Crew,
-    /// Of each weight, whether the others have rows of it.
-    is_shared: Vec<bool>,
+    /// Of each weight, how many rows its pieces have; none where the others have no part of it.
+    pieces: Vec<Option<usize>>,
     /// What another member has made, `[n_places, rows]` of each job with its rows.
     part: Vec<f32>,
-    places: Vec<(usize, usize)>,
     words: Vec<u32>,
 }
 
@@ -141,7 +134,7 @@ impl<'j> Meeting<'j> {
     /// As many of a job's places from the `first` on as there is room for; says where they end.
     fn add(&mut self, job: &'j Job<'j>, first: usize, n_members: usize) -> usize {
         let share = |member| Share { member, n_members };
-        let lens = (0..n_members).map(|member| share(member).of(job.rows.clone()).len());
+        let lens = (0..n_members).map(|member| share(member).of(job.rows.len()).len());
         let rows = lens.max().unwrap_or(0).max(1);
         let words = (desk::JOBS.len() - self.n_words).saturating_sub(member::HEAD);
         let numbers = desk::part_len(n_members) - self.n_numbers;
@@ -168,19 +161,19 @@ impl Team {
         weights: &[WeightInfo],
     ) -> Result<Self> {
         let team = Self {
-            is_shared: shared(program, weights, crew.n_members()),
+            pieces: pieces(program, weights, crew.n_members()),
             crew,
             part: Vec::new(),
-            places: Vec::new(),
             words: Vec::new(),
         };
         team.run(Task::Clear, &[member::arithmetic_code(arithmetic)]);
-        for (info, is_shared) in weights.iter().zip(&team.is_shared) {
-            let rows = if *is_shared { info.rows } else { 0 };
+        for (info, piece) in weights.iter().zip(&team.pieces) {
+            let n_pieces = piece.map_or(0, |n_rows| info.rows / n_rows);
             let format = member::format_code(info.format);
-            if team.run(Task::Room, &[format, rows, info.cols]) > 0 {
-                let missing = (info.format.bytes(rows, info.cols), "a thread's weights");
-                return Err(out_of_memory(missing.0, missing.1));
+            let room = [format, n_pieces, piece.unwrap_or(0), info.cols];
+            if team.run(Task::Room, &room) > 0 {
+                let n_bytes = info.format.bytes(info.rows, info.cols);
+                return Err(out_of_memory(n_bytes, "a thread's weights"));
             }
         }
         Ok(team)
@@ -203,29 +196,44 @@ impl Team {
 
     /// Brings each of these rows of the weight `id`, of `cols`, to its member, if it is shared.
     pub fn upload(&self, id: usize, format: Format, cols: usize, rows: &Rows) {
-        if !self.is_shared[id] {
+        let Some(n_rows) = self.pieces[id] else {
             return;
+        };
+        let all = rows.row0..rows.row0 + rows.n_rows;
+        for piece in all.start / n_rows..all.end.div_ceil(n_rows) {
+            let piece = piece * n_rows..(piece + 1) * n_rows;
+            for member in 1..self.n_members() {
+                let share = self.share(member);
+                let own = share.within(&piece);
+                let here = own.start.max(all.start)..own.end.min(all.end);
+                let place = share.place(&piece).start + here.start.saturating_sub(own.start);
+                self.send((id, member, place), (format, cols), rows, here);
+            }
         }
+    }
+
+    /// Brings some of these rows, by their numbers in the weight, to a member: to its rows from `place` on.
+    fn send(
+        &self,
+        (id, member, place): (usize, usize, usize),
+        (format, cols): (Format, usize),
+        rows: &Rows,
+        own: Range<usize>,
+    ) {
         let (q, s) = (format.row_quants_bytes(cols), format.row_scales_bytes(cols));
         let at_once = 4 * desk::X.len() / (q + s + 1);
-        let all = rows.row0..rows.row0 + rows.n_rows;
-        for member in 1..self.n_members() {
-            let share = self.share(member);
-            let (mut quants, mut scales) = (Vec::new(), Vec::new());
-            for run in share.runs(all.clone()) {
-                let from = run.start - rows.row0;
-                quants.extend_from_slice(&rows.quants[from * q..][..run.len() * q]);
-                scales.extend_from_slice(&rows.scales[from * s..][..run.len() * s]);
-            }
-            let places = share.of(all.clone());
-            for first in (0..places.len()).step_by(at_once) {
-                let n_rows = at_once.min(places.len() - first);
-                let mut bytes = quants[first * q..][..n_rows * q].to_vec();
-                bytes.extend_from_slice(&scales[first * s..][..n_rows * s]);
-                bytes.resize(bytes.len().next_multiple_of(4), 0);
-                self.desk().write_bytes(desk::X, &bytes);
-                self.run(Task::Upload, &[id, member, places.start + first, n_rows]);
-            }
+        let mut own = own;
+        let mut place = place;
+        while !own.is_empty() {
+            let n_rows = at_once.min(own.len());
+            let from = own.start - rows.row0;
+            let mut bytes = rows.quants[from * q..][..n_rows * q].to_vec();
+            bytes.extend_from_slice(&rows.scales[from * s..][..n_rows * s]);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            self.desk().write_bytes(desk::X, &bytes);
+            self.run(Task::Upload, &[id, member, place, n_rows]);
+            own.start += n_rows;
+            place += n_rows;
         }
     }
 
@@ -239,7 +247,7 @@ impl Team {
         ys: &mut [Vec<f32>],
     ) -> Vec<&'j Job<'j>> {
         let (shared, mut rest): (Vec<_>, Vec<_>) =
-            jobs.iter().partition(|job| self.is_shared[job.w.id]);
+            jobs.iter().partition(|job| self.pieces[job.w.id].is_some());
         let work = |job: &&Job<'_>| job.rows.len() * job.w.w.cols * job.places.len();
         if shared.iter().map(work).sum::<usize>() < self.crew.worth {
             rest.extend(shared);
@@ -286,30 +294,26 @@ impl Team {
         self.desk().begin(Task::Multiply as u32);
         // The first member's rows, while the others are at theirs.
         for (job, places) in jobs {
-            for run in self.share(0).runs(job.rows.clone()) {
-                let at = run.start - job.rows.start;
-                let places = job.places[places.clone()].iter();
-                self.places.clear();
-                self.places
-                    .extend(places.map(|(from, to)| (*from, to + at)));
-                products.multiply(job.w.w, run, x, &self.places, &mut ys[job.y]);
-            }
+            let rows = self.share(0).within(&job.rows);
+            let places = &job.places[places.clone()];
+            products.multiply(job.w.w, rows, x, places, &mut ys[job.y]);
         }
         self.desk().finish(n_members as u32 - 1);
         for member in 1..n_members {
             let share = self.share(member);
-            let len = |(job, places): &(&Job<'_>, Range<usize>)| {
-                share.of(job.rows.clone()).len() * places.len()
-            };
+            let own = |job: &Job<'_>| share.of(job.rows.len());
+            let len = |(job, places): &(&Job<'_>, Range<usize>)| own(job).len() * places.len();
             self.part.resize(jobs.iter().map(len).sum(), 0.0);
             let area = desk::of_member(member, n_members);
             self.crew.at.desk.read(area, &mut self.part);
             let mut rest = &self.part[..];
-            for part in jobs {
-                let (here, others) = rest.split_at(len(part));
-                let (job, places) = part;
-                share.put(here, job, places.clone(), &mut ys[job.y]);
-                rest = others;
+            for (job, places) in jobs {
+                let own = own(job);
+                for (_, to) in &job.places[places.clone()] {
+                    let (here, others) = rest.split_at(own.len());
+                    ys[job.y][to + own.start..][..own.len()].copy_from_slice(here);
+                    rest = others;
+                }
             }
         }
     }
@@ -329,41 +333,45 @@ impl Drop for Team {
     }
 }
 
-/// Which weights are worth sharing among so many threads: large matrices that are multiplied.
-fn shared(program: &Program, weights: &[WeightInfo], n_members: usize) -> Vec<bool> {
-    let mut is_shared = vec![false; weights.len()];
+/// Of each weight that is worth sharing among so many threads, how many rows its pieces have: of large matrices that
+/// are multiplied.
+fn pieces(program: &Program, weights: &[WeightInfo], n_members: usize) -> Vec<Option<usize>> {
+    let mut pieces = vec![None; weights.len()];
     for op in &program.ops {
-        if let Op::Linear { w, .. } | Op::ExpertLinear { w, .. } = op {
-            let info = &weights[w.id];
-            is_shared[w.id] = info.rows >= 2 * BLOCK * n_members
-                && CHUNK * info.cols <= desk::X.len()
-                && info.rows.div_ceil(n_members) + BLOCK <= desk::part_len(n_members);
-        }
+        let (w, n_pieces) = match op {
+            Op::Linear { w, .. } => (w, 1),
+            Op::ExpertLinear { w, n_experts, .. } => (w, *n_experts),
+            _ => continue,
+        };
+        let info = &weights[w.id];
+        let n_rows = info.rows / n_pieces;
+        let is_worth = n_rows >= 2 * STEP * n_members
+            && CHUNK * info.cols <= desk::X.len()
+            && n_rows.div_ceil(n_members) + n_members * STEP <= desk::part_len(n_members);
+        pieces[w.id] = is_worth.then_some(n_rows);
     }
-    is_shared
+    pieces
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Every row is somebody's, and lies where the rows before it leave off.
+    /// Every row is somebody's, and a member's parts lie one after another.
     #[test]
     fn rows_are_shared_out_whole() {
         for n_members in 1..5 {
-            for rows in [0..0, 0..1, 5..40, 16..17, 30..300, 47..113] {
-                let mut seen = vec![0; rows.len()];
+            for n_rows in [1, 16, 35, 64, 300, 577] {
+                let pieces = [0..n_rows, n_rows..2 * n_rows];
+                let mut next = 0;
                 for member in 0..n_members {
                     let share = Share { member, n_members };
-                    let mut place = share.of(rows.clone()).start;
-                    for run in share.runs(rows.clone()) {
-                        assert_eq!(share.before(run.start), place);
-                        place += run.len();
-                        run.for_each(|row| seen[row - rows.start] += 1);
-                    }
-                    assert_eq!(place, share.of(rows.clone()).end);
+                    assert_eq!(share.within(&pieces[0]).start, next);
+                    next = share.within(&pieces[0]).end;
+                    assert_eq!(share.place(&pieces[0]).start, 0);
+                    assert_eq!(share.place(&pieces[0]).end, share.place(&pieces[1]).start);
                 }
-                assert!(seen.iter().all(|n| *n == 1), "{n_members} {rows:?}");
+                assert_eq!(next, n_rows, "{n_members} {n_rows}");
             }
         }
     }

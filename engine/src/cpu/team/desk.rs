@@ -4,7 +4,6 @@
 #[cfg_attr(not(target_arch = "wasm32"), path = "desk/atomics.rs")]
 mod words;
 
-use super::BLOCK;
 use std::ops::Range;
 use words::Words;
 
@@ -34,7 +33,7 @@ pub fn of_member(member: usize, n_members: usize) -> Range<usize> {
 
 /// Numbers that each of these places holds.
 pub fn part_len(n_members: usize) -> usize {
-    Y.len() / (n_members - 1).max(1) / BLOCK * BLOCK
+    Y.len() / (n_members - 1).max(1)
 }
 
 /// Where a team meets; clones are the same desk.

@@ -17,7 +17,8 @@ pub enum Task {
     Leave,
     /// Forget all weights; `arithmetic`.
     Clear,
-    /// Make room for the next weight, by its index: `format, rows, cols`; without rows where it is not shared.
+    /// Make room for the next weight, by its index: `format, n_pieces, rows of a piece, cols`; no pieces where it is not
+    /// shared.
     Room,
     /// `weight, member, row, n_rows`: bytes of quants and scales lie in `x`.
     Upload,
@@ -116,11 +117,11 @@ impl Member<'_> {
                 self.products = Products::new(ARITHMETICS[arithmetic]);
             }
             Task::Room => {
-                let [format, rows, cols] = self.desk.arguments();
+                let [format, n_pieces, n_rows, cols] = self.desk.arguments();
                 let info = WeightInfo {
                     name: String::new(),
                     format: Format::ALL[format],
-                    rows: self.share.before(rows),
+                    rows: n_pieces * self.share.of(n_rows).len(),
                     cols,
                 };
                 let Ok(weight) = Packed::new(&info) else {
@@ -170,7 +171,7 @@ impl Member<'_> {
         while let [weight, start, end, n_places, after @ ..] = rest {
             let (places, others) = after.split_at(*n_places as usize);
             let w = &self.weights[*weight as usize];
-            let rows = self.share.of(*start as usize..*end as usize);
+            let rows = self.share.place(&(*start as usize..*end as usize));
             self.places.clear();
             for &from in places {
                 let to = self.y.len();
