@@ -1,10 +1,11 @@
 //! Attention over keys and values that are whole numbers.
 
-use super::{Scorer, softmax_terms};
+use super::Scorer;
 use crate::{
     cpu::{
         cache::{DIMENSIONS, POSITIONS, Role, Words},
-        integers::{Simd, Work, quantise},
+        exp::PowerOfTwo,
+        integers::{self, Simd, Work, quantise},
     },
     op::Heads,
 };
@@ -15,6 +16,8 @@ const TOKENS: usize = 8;
 const KEYS: usize = 4;
 /// Positions whose weighted values are added up as whole numbers.
 const SPAN: usize = 256;
+/// Weights that are added up at once; blocks are multiples.
+const LANES: usize = 8;
 /// Of a weight.
 const LARGEST_WEIGHT: i16 = largest(SPAN, Role::Values.largest());
 
@@ -91,9 +94,9 @@ struct Group {
     n_keys: usize,
     /// `[n, head_dim]`
     q: Vec<i16>,
-    /// What `q` and the factor of a head's scores make of a product, `[n]`.
+    /// What `q` and the factor of a head's scores make of a product, `log₂ e` times, `[n]`.
     factors: Vec<f32>,
-    /// `[n, n_keys]`: scores, and then what they weigh with the values' scales.
+    /// `[n, n_keys]`: scores as powers of two, and then what they weigh with the values' scales.
     scores: Vec<f32>,
     /// `[n, n_keys]`
     weights: Vec<i16>,
@@ -123,19 +126,28 @@ impl Group {
     fn put_query(&mut self, row: usize, q: &[f32], factor: f32) {
         let to = &mut self.q[row * self.head_dim..][..self.head_dim];
         let step = quantise(q, largest(self.head_dim, Role::Keys.largest()), to);
-        self.factors[row] = factor * step;
+        self.factors[row] = std::f32::consts::LOG2_E * factor * step;
     }
 
     /// Scores of all keys, also of those that only the later tokens see.
     #[inline(always)]
     fn score<S: Simd>(&mut self, k: &Words, kv: usize) {
+        match self.head_dim / POSITIONS {
+            // Most heads: of a number that it knows, the compiler makes no loop.
+            4 => self.score_words::<S>(k, kv, 4),
+            n => self.score_words::<S>(k, kv, n),
+        }
+    }
+
+    #[inline(always)]
+    fn score_words<S: Simd>(&mut self, k: &Words, kv: usize, n_words: usize) {
         for pos in (0..self.n_keys).step_by(KEYS) {
             // Two rows share what is read of the keys.
             for row in (0..self.n - self.n % 2).step_by(2) {
-                self.score_rows::<S, 2>(k, kv, pos, row);
+                self.score_rows::<S, 2>((k, kv, pos), row, n_words);
             }
             if self.n % 2 == 1 {
-                self.score_rows::<S, 1>(k, kv, pos, self.n - 1);
+                self.score_rows::<S, 1>((k, kv, pos), self.n - 1, n_words);
             }
         }
     }
@@ -143,12 +155,10 @@ impl Group {
     #[inline(always)]
     fn score_rows<S: Simd, const N: usize>(
         &mut self,
-        k: &Words,
-        kv: usize,
-        pos: usize,
+        (k, kv, pos): (&Words, usize, usize),
         row: usize,
+        n_words: usize,
     ) {
-        let n_words = self.head_dim / POSITIONS;
         let all_keys = k.keys(kv, pos).as_chunks().0;
         let all_q: &[Sixteen] = self.q.as_chunks().0;
         // Cut to one length, so that no bounds are checked.
@@ -174,19 +184,30 @@ impl Group {
     #[inline(always)]
     fn weigh(&mut self, row: usize, n_seen: usize, scales: &[f32]) {
         let scores = &mut self.scores[row * self.n_keys..][..self.n_keys];
-        let (seen, unseen) = scores.split_at_mut(n_seen);
-        let sum = softmax_terms(seen);
-        unseen.fill(0.0);
-        seen.iter_mut()
-            .zip(scales)
-            .for_each(|(p, scale)| *p *= scale);
+        scores[n_seen..].fill(f32::NEG_INFINITY);
+        let max = integers::largest(scores, f32::NEG_INFINITY, |x| x);
         let weights = &mut self.weights[row * self.n_keys..][..self.n_keys];
         let n_spans = self.n_keys.div_ceil(SPAN);
         let steps = &mut self.steps[row * n_spans..][..n_spans];
-        let spans = scores.chunks(SPAN).zip(weights.chunks_mut(SPAN));
-        for (step, (scores, weights)) in steps.iter_mut().zip(spans) {
-            *step = quantise(scores, LARGEST_WEIGHT, weights) / sum;
+        let exponential = PowerOfTwo::new();
+        let mut sums = [0.0; LANES];
+        let spans = scores.chunks_mut(SPAN).zip(scales.chunks(SPAN));
+        let spans = spans.zip(weights.chunks_mut(SPAN));
+        for (step, ((scores, scales), weights)) in steps.iter_mut().zip(spans) {
+            // One thing after another: all at once does not become SIMD.
+            for score in scores.iter_mut() {
+                *score = exponential.of(*score - max);
+            }
+            for p in scores.as_chunks::<LANES>().0 {
+                sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += p);
+            }
+            for (p, scale) in scores.iter_mut().zip(scales) {
+                *p *= scale;
+            }
+            *step = quantise(scores, LARGEST_WEIGHT, weights);
         }
+        let sum: f32 = sums.iter().sum();
+        steps.iter_mut().for_each(|step| *step /= sum);
     }
 
     /// The values by their weights, into `y`.
