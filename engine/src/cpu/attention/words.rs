@@ -132,22 +132,13 @@ impl Group {
     /// Scores of all keys, also of those that only the later tokens see.
     #[inline(always)]
     fn score<S: Simd>(&mut self, k: &Words, kv: usize) {
-        match self.head_dim / POSITIONS {
-            // Most heads: of a number that it knows, the compiler makes no loop.
-            4 => self.score_words::<S>(k, kv, 4),
-            n => self.score_words::<S>(k, kv, n),
-        }
-    }
-
-    #[inline(always)]
-    fn score_words<S: Simd>(&mut self, k: &Words, kv: usize, n_words: usize) {
         for pos in (0..self.n_keys).step_by(KEYS) {
             // Two rows share what is read of the keys.
             for row in (0..self.n - self.n % 2).step_by(2) {
-                self.score_rows::<S, 2>((k, kv, pos), row, n_words);
+                self.score_rows::<S, 2>(k, kv, pos, row);
             }
             if self.n % 2 == 1 {
-                self.score_rows::<S, 1>((k, kv, pos), self.n - 1, n_words);
+                self.score_rows::<S, 1>(k, kv, pos, self.n - 1);
             }
         }
     }
@@ -155,10 +146,12 @@ impl Group {
     #[inline(always)]
     fn score_rows<S: Simd, const N: usize>(
         &mut self,
-        (k, kv, pos): (&Words, usize, usize),
+        k: &Words,
+        kv: usize,
+        pos: usize,
         row: usize,
-        n_words: usize,
     ) {
+        let n_words = self.head_dim / POSITIONS;
         let all_keys = k.keys(kv, pos).as_chunks().0;
         let all_q: &[Sixteen] = self.q.as_chunks().0;
         // Cut to one length, so that no bounds are checked.
