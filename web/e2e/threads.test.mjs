@@ -1,5 +1,7 @@
 // Threads of the CPU backend: with them and without, on a host that isolates the page and on one that does not.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { dist, launch, serve } from './lib.mjs';
 import { GREEDY, Thimble, tiny } from './page.mjs';
@@ -32,6 +34,25 @@ test('any number of threads writes the same', async () => {
     for (const threads of [2, 3]) {
       assert.deepEqual(await answer(`${site.url}?backend=cpu&threads=${threads}`), { text: alone.text, isIsolated: true, threads });
     }
+  } finally {
+    await site.close();
+  }
+});
+
+test('unasked, a model that gains from threads has half of the cores, and the small one that comes with the page has one', async () => {
+  const cores = "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 4 });";
+  const site = await serve(dist, {
+    intercept(request, response) {
+      if (!request.url.startsWith('/worker_loader.js')) return false;
+      response.writeHead(200, { 'content-type': 'text/javascript' });
+      response.end(cores + fs.readFileSync(path.join(dist, 'worker_loader.js'), 'utf8'));
+      return true;
+    },
+  });
+  try {
+    assert.equal((await answer(`${site.url}?backend=cpu`)).threads, 1);
+    const large = await answer(`${site.url}?backend=cpu&model=smollm2-135m-instruct&autoload`);
+    assert.equal(large.threads, 2);
   } finally {
     await site.close();
   }

@@ -34,7 +34,7 @@ pub enum Request {
         context: u32,
         /// What becomes of weights that its files store as whole floats.
         precision: Precision,
-        /// Threads of the CPU backend; one where it is not said.
+        /// Threads of the CPU backend; by the device and the model where it is not said.
         threads: Option<u32>,
     },
     /// Answer a conversation.

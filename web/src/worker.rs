@@ -6,7 +6,7 @@ mod generate;
 mod load;
 mod measure;
 
-use crate::protocol::{BUILD, BackendChoice, Event, JobId, Request};
+use crate::protocol::{BUILD, Event, JobId, Request};
 use crate::storage;
 use engine::Engine;
 use js_sys::{RangeError, WebAssembly};
@@ -141,13 +141,8 @@ impl Worker {
             } => {
                 // The old model's memory is for the new one.
                 *self.engine.borrow_mut() = None;
-                let crew = match backend {
-                    // Its workers would only take memory from the GPU's process.
-                    BackendChoice::Gpu => None,
-                    _ => self.crew.ready(threads).await,
-                };
-                let options = load::options(backend, context, precision, crew);
-                send(&self.load(id, &model, files, &options).await);
+                let options = load::options(backend, context, precision);
+                send(&self.load(id, &model, files, threads, options).await);
             }
             Request::Generate {
                 id,

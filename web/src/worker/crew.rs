@@ -5,6 +5,7 @@ use super::scope;
 use engine::{Crew, cpu::Desk, cpu::serve};
 use js_sys::{Array, Promise};
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
@@ -13,8 +14,11 @@ use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
 const NAME: &str = "thimble-thread";
 /// What it says when it listens.
 const READY: &str = "ready";
-/// Where the address does not say. Measured with two, an answer came more slowly than with one (docs/performance.md).
-const UNASKED: u32 = 1;
+/// Bytes of the models that get threads unasked. Smaller ones gain nothing from them (docs/performance.md), and of larger
+/// ones the rows that lie in two memories may be more than a phone has.
+const WORTH: RangeInclusive<u64> = 32 << 20..=512 << 20;
+/// Threads at most, unasked: phones have slow cores beside so many fast ones, and the fast would wait for the slow.
+const UNASKED: u32 = 4;
 
 /// The crew that is there; it stays from one model to the next.
 #[derive(Default)]
@@ -23,9 +27,10 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A crew of so many threads; none where one thread is all there can be.
-    pub async fn ready(&self, threads: Option<u32>) -> Option<Crew> {
-        let n_members = threads.unwrap_or(UNASKED).clamp(1, 16) as usize;
+    /// A crew of so many threads, or of as many as suit a model of so many bytes; none where one thread is all there can
+    /// be.
+    pub async fn ready(&self, threads: Option<u32>, model_bytes: u64) -> Option<Crew> {
+        let n_members = threads.unwrap_or_else(|| unasked(model_bytes)).clamp(1, 16) as usize;
         if let Some((crew, _)) = &*self.present.borrow()
             && crew.n_members() == n_members
         {
@@ -57,6 +62,15 @@ impl Roster {
         if let Some((_, workers)) = self.present.take() {
             workers.iter().for_each(Worker::terminate);
         }
+    }
+}
+
+/// Half of the cores: the page draws, other programs run, and many machines count each core twice.
+fn unasked(model_bytes: u64) -> u32 {
+    let n_cores = scope().navigator().hardware_concurrency() as u32;
+    match WORTH.contains(&model_bytes) {
+        true => (n_cores / 2).clamp(1, UNASKED),
+        false => 1,
     }
 }
 

@@ -5,8 +5,7 @@ use crate::protocol::{self, Event, Info, JobId, ModelRef, Phase, Place, Preferen
 use crate::storage::{self, Failure, Report};
 use engine::profile::{self, Recommended, SIDECAR};
 use engine::{
-    BackendChoice, CpuOptions, Crew, Engine, LoadOptions, Precision, Source, Stage, checkpoint,
-    race::Race,
+    BackendChoice, Engine, LoadOptions, Precision, Source, Stage, checkpoint, race::Race,
 };
 use std::cell::Cell;
 use web_sys::{AbortController, Blob, File};
@@ -18,9 +17,10 @@ impl Worker {
         id: JobId,
         model: &ModelRef,
         files: Vec<File>,
-        options: &LoadOptions,
+        threads: Option<u32>,
+        options: LoadOptions,
     ) -> Event {
-        match self.open(id, model, files, options).await {
+        match self.open(id, model, files, threads, options).await {
             // The page has long gone on: the memory is worth more.
             Ok(_) if self.is_stopped(id) => Event::Stopped { id },
             Ok(engine) => {
@@ -46,7 +46,8 @@ impl Worker {
         id: JobId,
         model: &ModelRef,
         files: Vec<File>,
-        options: &LoadOptions,
+        threads: Option<u32>,
+        mut options: LoadOptions,
     ) -> Result<Engine, Failure> {
         let files = match model {
             ModelRef::Remote(remote) => self.fetch(id, remote).await?,
@@ -70,10 +71,12 @@ impl Worker {
         if let Some(found) = storage::recall(&fingerprint, SETTINGS).await {
             sources.push(Source::memory(SIDECAR, found.into_bytes()));
         }
-        let options = LoadOptions {
-            race: known_race(&fingerprint).await,
-            ..options.clone()
-        };
+        options.race = known_race(&fingerprint).await;
+        // Its workers would only take memory from the GPU's process.
+        if options.backend != BackendChoice::Gpu {
+            let model_bytes = files.iter().map(|(_, blob)| blob.size() as u64).sum();
+            options.cpu.crew = self.crew.ready(threads, model_bytes).await;
+        }
         let mut on_progress = |progress: engine::Progress| {
             let phase = match progress.stage {
                 Stage::Reading(_) => Phase::Calibrating,
@@ -179,7 +182,6 @@ pub fn options(
     backend: protocol::BackendChoice,
     context: u32,
     precision: protocol::Precision,
-    crew: Option<Crew>,
 ) -> LoadOptions {
     LoadOptions {
         backend: choice(backend),
@@ -189,10 +191,6 @@ pub fn options(
             protocol::Precision::Exact => Precision::Exact,
             protocol::Precision::Q8 => Precision::Q8,
             protocol::Precision::Q4 => Precision::Q4,
-        },
-        cpu: CpuOptions {
-            crew,
-            ..CpuOptions::default()
         },
         ..LoadOptions::default()
     }
