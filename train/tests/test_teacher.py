@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from thimble_train import teacher
-from thimble_train.prompts import TEMPLATES, WORDS, article, fill, prompts
+from thimble_train.prompts import LEANING, TEMPLATES, WORDS, article, fill, prompts, what_follows
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,18 @@ def test_prompts_are_many_distinct_and_seeded(data):
     for prompt in first:
         assert not re.search(r"[{}\0]|\ba [aeio]|\ba an? |  ", prompt.text), prompt.text
         assert prompt.text.isascii() and prompt.text[0].isupper() and prompt.text[-1] in ".?!"
+
+
+def test_what_leans_on_a_word_follows_where_that_word_is_the_only_one():
+    def heard(template):
+        rng = random.Random(1)
+        return {said for _ in range(2000) for said in what_follows(template, rng)}
+
+    for name, said in LEANING.items():
+        templates = [template for _, template in TEMPLATES if re.findall(r"\{(.+?)\}", template.lower()) == [name]]
+        assert any(set(said) <= heard(template) for template in templates), name
+    assert not heard("Which is bigger, {a animal} or {a animal}?") & set(LEANING["a animal"])
+    assert not heard("Write a short poem about {nature}.") & set(LEANING["nature"])
 
 
 def test_dictionaries_give_words_that_plain_prose_uses_with_a_hint_for_the_teacher_alone(data):

@@ -345,7 +345,7 @@ fn pieces(program: &Program, weights: &[WeightInfo], n_members: usize) -> Vec<Op
         };
         let info = &weights[w.id];
         let n_rows = info.rows / n_pieces;
-        let is_worth = n_rows >= 2 * STEP * n_members
+        let is_worth = n_rows >= STEP * n_members
             && CHUNK * info.cols <= desk::X.len()
             && n_rows.div_ceil(n_members) + n_members * STEP <= desk::part_len(n_members);
         pieces[w.id] = is_worth.then_some(n_rows);
