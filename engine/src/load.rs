@@ -1,7 +1,7 @@
 //! From an opened checkpoint to a backend that holds its weights.
 
 use crate::{
-    Result,
+    Error, Result,
     backend::Backend,
     calibrate::{self, Found},
     checkpoint::{Checkpoint, Recording},
@@ -190,17 +190,23 @@ impl Device {
         }
     }
 
-    /// A session over a backend for what was recorded. The weights' bytes are yet to come.
+    /// A session over a backend for what was recorded. The weights' bytes are yet to come. Threads that have no memory for
+    /// their part are left out.
     ///
     /// # Errors
     /// As [`Device::backend`].
-    pub async fn session(&self, recording: &Recording, context: usize) -> Result<Session> {
+    pub async fn session(&mut self, recording: &Recording, context: usize) -> Result<Session> {
         let program = &recording.program;
         let weights: Vec<WeightInfo> = recording.jobs.iter().map(|job| job.info.clone()).collect();
-        let backend = self
-            .backend(program, &weights, context, self.options)
-            .await?;
-        Ok(Session::new(backend, context, program.vocab()))
+        let mut backend = self.backend(program, &weights, context, self.options).await;
+        if self.gpu.is_none()
+            && self.cpu.crew.is_some()
+            && matches!(backend, Err(Error::OutOfMemory { .. }))
+        {
+            self.cpu.crew = None;
+            backend = self.backend(program, &weights, context, self.options).await;
+        }
+        Ok(Session::new(backend?, context, program.vocab()))
     }
 
     /// A backend for a program; `options` are for a GPU. The weights' bytes are yet to come.

@@ -139,7 +139,7 @@ struct Entrant {
 }
 
 impl Entrant {
-    async fn new(device: Device, recording: &Recording, context: usize) -> Self {
+    async fn new(mut device: Device, recording: &Recording, context: usize) -> Self {
         let session = device.session(recording, context).await;
         Self { device, session }
     }

@@ -5,6 +5,7 @@ mod models;
 
 use engine::{
     Arithmetic, BackendChoice, CpuOptions, Crew, Engine, Error, LoadOptions, Sampling,
+    cpu::Desk,
     gpu::GpuOptions,
     session::{End, Tick},
 };
@@ -203,6 +204,42 @@ fn any_number_of_threads_gives_the_same_logits() {
             }
         }
     }
+}
+
+/// A thread that can do nothing but forget and leave.
+fn without_memory() -> Crew {
+    const ROOM: u32 = 2;
+    let desk = Desk::default();
+    let theirs = desk.clone();
+    std::thread::spawn(move || {
+        let (mut last, mut kind) = (0, ROOM);
+        while kind > 0 {
+            (last, kind) = theirs.next(last);
+            theirs.done(kind < ROOM);
+        }
+    });
+    Crew::at(desk, 2)
+}
+
+#[test]
+fn a_thread_without_memory_is_left_out() {
+    let stem = "tiny-llama-gqa-tied";
+    let with = |crew| LoadOptions {
+        backend: BackendChoice::Cpu,
+        cpu: CpuOptions {
+            crew,
+            ..CpuOptions::default()
+        },
+        ..LoadOptions::default()
+    };
+    let [two, alone] = [Crew::of_threads(2), Some(without_memory())].map(|crew| {
+        let mut engine = load_files(sources(stem), &with(crew));
+        let (tokens, _) = draw(&mut engine, &prompt(9), &Sampling::greedy(), 12, 99);
+        (engine.info().backend.clone(), tokens)
+    });
+    assert!(two.0.contains("2 threads"), "{}", two.0);
+    assert!(!alone.0.contains("threads"), "{}", alone.0);
+    assert_eq!(two.1, alone.1);
 }
 
 #[test]
