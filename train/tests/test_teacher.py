@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from thimble_train import teacher
-from thimble_train.prompts import LEANING, TEMPLATES, WORDS, article, fill, prompts, what_follows
+from thimble_train.prompts import LEANING, TEMPLATES, WORDS, Prompt, article, fill, prompts, what_follows
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,19 @@ def test_an_answer_that_did_not_end_is_cut_after_two_sentences_or_dropped():
     whole = "Lamps are bright. They help us read."
     assert teacher.cleaned(f"{whole} They are", False, "?") == whole
     assert teacher.cleaned("Lamps are bright. They help us", False, "?") is None
+
+
+def test_what_follows_is_asked_until_an_answer_is_bad():
+    class Pupil(teacher.Teacher):
+        def __init__(self):
+            pass
+
+        def answers(self, conversations):
+            return [None if turns[-1] == "Why?" else f"Answer {len(turns)}." for turns in conversations]
+
+    chunk = [Prompt("Hi.", "", ["Go on.", "And then?"]), Prompt("Hi.", "", ["Why?", "Go on."]), Prompt("Why?", "", ["Go on."])]
+    assert Pupil().converse(chunk) == [
+        ["Hi.", "Answer 1.", "Go on.", "Answer 3.", "And then?", "Answer 5."], ["Hi.", "Answer 1."], None]
 
 
 class Parrot:

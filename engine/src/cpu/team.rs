@@ -1,8 +1,8 @@
 //! Several threads that multiply together: the first one has all weights, every other one keeps some rows of each large
 //! matrix and multiplies those, where that is worth a meeting.
 //!
-//! Its rows lie one after another: a core that skips the rows of others takes twice as long for its own, because what
-//! is to be fetched next is nowhere near.
+//! Everybody multiplies rows that lie one after another: a core that skips the rows of others takes twice as long for its
+//! own, because what is to be fetched next is nowhere near.
 //!
 //! They share no memory but a [`Desk`]: `x` goes in, each one's part of `y` comes out. So nothing here is unsafe, and
 //! in a browser a thread may be a worker with a WebAssembly memory of its own. Rows do not depend on one another:
@@ -206,7 +206,7 @@ impl Team {
                 let share = self.share(member);
                 let own = share.within(&piece);
                 let here = own.start.max(all.start)..own.end.min(all.end);
-                let place = share.place(&piece).start + here.start.saturating_sub(own.start);
+                let place = share.place(&piece).start + here.start - own.start;
                 self.send((id, member, place), (format, cols), rows, here);
             }
         }
@@ -222,18 +222,14 @@ impl Team {
     ) {
         let (q, s) = (format.row_quants_bytes(cols), format.row_scales_bytes(cols));
         let at_once = 4 * desk::X.len() / (q + s + 1);
-        let mut own = own;
-        let mut place = place;
-        while !own.is_empty() {
-            let n_rows = at_once.min(own.len());
-            let from = own.start - rows.row0;
+        for first in (0..own.len()).step_by(at_once) {
+            let n_rows = at_once.min(own.len() - first);
+            let from = own.start + first - rows.row0;
             let mut bytes = rows.quants[from * q..][..n_rows * q].to_vec();
             bytes.extend_from_slice(&rows.scales[from * s..][..n_rows * s]);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             self.desk().write_bytes(desk::X, &bytes);
-            self.run(Task::Upload, &[id, member, place, n_rows]);
-            own.start += n_rows;
-            place += n_rows;
+            self.run(Task::Upload, &[id, member, place + first, n_rows]);
         }
     }
 
