@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer
 
 from thimble_train import tokenizer as tok
+from thimble_train.checkpoint import load_model
 from thimble_train.export import export
-from thimble_train.train import load_model
 
 PROMPTS = ["Where is the cat?", "The dog lives in the", "fox"]
 

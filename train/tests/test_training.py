@@ -7,12 +7,13 @@ from tokenizers import Tokenizer
 
 from thimble_train import tokenizer as tok
 from thimble_train.batches import Documents
+from thimble_train.checkpoint import load_model, read_back
 from thimble_train.config import SIZES
-from thimble_train.export import difference, export, packed_tensors, read_back
+from thimble_train.export import difference, export, packed_tensors
 from thimble_train.loss import text_loss
-from thimble_train.model import Model
+from thimble_train.model import Model, attention
 from thimble_train.quantise import packed, quants, scales, unpacked
-from thimble_train.train import held_out_losses, load_model, run
+from thimble_train.train import held_out_losses, run
 
 TINY = SIZES["tiny"]
 
@@ -45,6 +46,27 @@ def test_a_run_that_was_stopped_goes_on(work, tmp_path):
     assert run("pretrain", TINY, tmp_path)
     with pytest.raises(SystemExit, match="run pretrain first"):
         run("finetune", TINY, tmp_path.parent)
+
+
+def test_training_may_begin_with_a_packed_file(work, tmp_path):
+    for name in ("train.npz", "held-out.npz"):
+        (tmp_path / name).write_bytes((work / name).read_bytes())
+    export(work / "finetune.pt", work / "tokenizer.json", tmp_path)
+    run("pretrain", TINY, tmp_path, minutes=0, origin=tmp_path / "model.safetensors")
+    begun, stored = load_model(tmp_path / "pretrain.pt"), read_back(tmp_path / "model.safetensors", TINY)
+    assert all(torch.equal(a, b) for a, b in zip(begun.parameters(), stored.parameters()))
+
+
+@pytest.mark.parametrize("n", [7, 16, 21])
+def test_attention_by_blocks_is_causal_attention(n):
+    torch.manual_seed(4)
+    q, k, v = (torch.randn(2, heads, n, 8, requires_grad=True) for heads in (6, 2, 2))
+    ours = attention(q, k, v, block=8)
+    theirs = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn_like(ours)
+    gradients = [torch.autograd.grad((y * weight).sum(), (q, k, v)) for y in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("bits", [1, 4])
@@ -84,6 +106,21 @@ def test_the_heads_loss_is_cross_entropy():
     theirs.backward()
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(gradient, model.embed.weight.grad)
+
+
+def test_half_the_bits_give_nearly_the_same_loss_and_gradient():
+    torch.manual_seed(2)
+    model = Model(TINY)
+    ids, weight = torch.randint(0, TINY.vocab_size, (3, 41)), torch.ones(3, 40)
+    losses, gradients = [], []
+    for kind in (torch.float32, torch.bfloat16):
+        loss, _, _ = text_loss(model, ids, weight, True, kind)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(model.embed.weight.grad.clone().flatten())
+        model.zero_grad()
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_only_what_the_assistant_says_is_learnt_in_finetuning(work):

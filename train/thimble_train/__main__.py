@@ -23,6 +23,8 @@ def main():
     for stage in ("pretrain", "finetune"):
         sub = command(stage, "one stage of training, from its checkpoint in WORK if there is one", "SIZE", "WORK")
         sub.add_argument("--minutes", type=float, default=float("inf"))
+        if stage == "pretrain":
+            sub.add_argument("--from", dest="origin", type=Path, help="a packed model.safetensors whose weights to begin with")
     command("export", "the packed model of WORK into FOLDER", "WORK", "FOLDER")
     command("evaluate", "figures of FOLDER's model, and the logits that the engine is tested by", "WORK", "FOLDER", "GOLDEN")
     talk = command("transcripts", "thirty conversations with FOLDER's model by the program THIMBLE", "THIMBLE", "FOLDER", "OUT")
@@ -52,7 +54,7 @@ def run(command, a):
         encode(SIZES[a.SIZE], Path(a.WORK))
     elif command in ("pretrain", "finetune"):
         from thimble_train.train import run as train
-        train(command, SIZES[a.SIZE], a.WORK, getattr(a, "minutes", float("inf")))
+        train(command, SIZES[a.SIZE], a.WORK, getattr(a, "minutes", float("inf")), getattr(a, "origin", None))
     elif command == "export":
         from thimble_train.export import export
         export(Path(a.WORK) / "finetune.pt", Path(a.WORK) / "tokenizer.json", a.FOLDER)

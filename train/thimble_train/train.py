@@ -4,7 +4,6 @@ A stage may be stopped at any time (SIGTERM, a full time limit) and goes on from
 """
 
 import csv
-import dataclasses
 import math
 import signal
 import time
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from thimble_train import checkpoint
 from thimble_train.batches import FINETUNE, KINDS, PRETRAIN, Documents
-from thimble_train.config import Config
 from thimble_train.loss import text_loss
 from thimble_train.model import Model
 
@@ -72,23 +71,24 @@ def rate_at(stage, tokens, step, config):
 
 def step(model, optimizers, batch, quantised, rate, balance_weight):
     """One step on a batch (ids, weight): (its loss in nats per token, experts' shares [layers, experts])."""
-    text, balance, shares = text_loss(model, *batch, quantised)
+    text, balance, shares = text_loss(model, *batch, quantised, torch.bfloat16)
     (text + balance_weight * balance).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizers.step(rate)
     return text.item(), shares
 
 
-def run(stage, config, work, minutes=math.inf, device=None):
-    """Trains `stage` ("pretrain" or "finetune") in the folder `work` until its tokens are read or the minutes are over."""
+def run(stage, config, work, minutes=math.inf, origin=None, device=None):
+    """Trains `stage` ("pretrain" or "finetune") in the folder `work` until its tokens are read or the minutes are over.
+
+    Pretraining begins with the weights of the packed file `origin`, if there is one, instead of with chance.
+    """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     work = Path(work)
-    # On a GPU, products of floats may be rounded to TF32: several times as fast.
-    torch.set_float32_matmul_precision("high")
     torch.manual_seed(1)
     model = Model(config).to(device)
     optimizers = Optimizers(model, config)
-    state = begin(stage, model, optimizers, work)
+    state = begin(stage, model, optimizers, work, origin)
     repeats, goal = (PRETRAIN, config.pretrain_tokens) if stage == "pretrain" else (FINETUNE, config.finetune_tokens)
     data = {name: Documents.load(work / f"{name}.npz") for name in ("train", "held-out")}
     # Finetuning reads rows of the whole context, so that late positions are known too.
@@ -100,7 +100,7 @@ def run(stage, config, work, minutes=math.inf, device=None):
 
     def keep():
         report(stage, config, model, data["held-out"], state, mean, work, device)
-        save(stage, config, model, optimizers, state, work)
+        checkpoint.save(work / f"{stage}.pt", config, model, optimizers, state)
 
     while state["tokens"] < goal and not stopped and time.time() - start < 60 * minutes:
         if time.time() - saved > CHECKPOINT_SECONDS:
@@ -122,7 +122,7 @@ def run(stage, config, work, minutes=math.inf, device=None):
     return state["tokens"] >= goal
 
 
-def begin(stage, model, optimizers, work):
+def begin(stage, model, optimizers, work, origin):
     """Restores the stage's checkpoint, or that of the stage before it, and returns where the stage stands."""
     fresh = {"step": 0, "tokens": 0, "seed": 1}
     own, before = work / f"{stage}.pt", work / "pretrain.pt"
@@ -130,30 +130,13 @@ def begin(stage, model, optimizers, work):
     if not path.exists():
         if stage == "finetune":
             raise SystemExit(f"{before} is not there: run pretrain first")
+        if origin:
+            model.load_state_dict(checkpoint.read_back(origin, model.config).state_dict())
         return fresh
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(checkpoint["model"])
-    optimizers.restore(checkpoint["optimizers"])
-    return checkpoint["state"] if path == own else fresh
-
-
-def save(stage, config, model, optimizers, state, work):
-    path = work / f"{stage}.pt"
-    new = path.with_suffix(".new")
-    torch.save({
-        "config": dataclasses.asdict(config), "model": model.state_dict(), "optimizers": optimizers.state(),
-        "state": state,
-    }, new)
-    # A run that is stopped in the middle of writing leaves the old one.
-    new.replace(path)
-
-
-def load_model(path):
-    """The model of a checkpoint, in evaluation's mode."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    model = Model(Config(**checkpoint["config"]))
-    model.load_state_dict(checkpoint["model"])
-    return model.eval()
+    found = checkpoint.load(path)
+    model.load_state_dict(found["model"])
+    optimizers.restore(found["optimizers"])
+    return found["state"] if path == own else fresh
 
 
 @torch.no_grad()
