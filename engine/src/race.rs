@@ -52,6 +52,19 @@ impl Race {
         self.gpu >= self.cpu
     }
 
+    /// Whether its outcome holds under `terms`: the same, or fewer threads against a GPU that won against more.
+    fn holds(&self, terms: &Terms) -> bool {
+        let threads = match self.gpu_won() {
+            true => terms.threads.max(self.terms.threads),
+            false => terms.threads,
+        };
+        let terms = Terms {
+            threads,
+            ..terms.clone()
+        };
+        self.terms == terms
+    }
+
     /// `the CPU is 6.3x as fast here as WebGPU · SwiftShader (software): 45 against 7.1 tokens per second`
     pub fn reason(&self) -> String {
         let adapter = self.terms.adapter.as_str();
@@ -85,7 +98,7 @@ enum Start {
 
 /// By what is known of the same model on the same device, else by a race, else by a rule.
 fn start(terms: &Terms, is_software: bool, context: usize, known: Option<&Race>) -> Start {
-    match known.filter(|race| race.terms == *terms) {
+    match known.filter(|race| race.holds(terms)) {
         Some(race) if race.gpu_won() => Start::Gpu(Some(race.reason())),
         Some(race) => Start::Cpu(race.reason()),
         None if terms.weight_bytes <= MAX_BYTES && context >= MIN_CONTEXT => Start::Race,

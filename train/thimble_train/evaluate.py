@@ -107,11 +107,17 @@ def draw_curves(table, picture):
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for kind, values in ys.items():
         axes.plot(xs, values, label=f"held-out {kind}")
+    marked = set()
     for x, row, last in zip(xs, rows[1:], rows):
-        if row["quantised"] > last["quantised"]:
-            axes.axvline(x, color="grey", linestyle=":", label="weights rounded from here")
-        if row["stage"] != last["stage"]:
-            axes.axvline(x, color="grey", linestyle="--", label="finetuning from here")
+        for begins, what, line in (
+            (row["quantised"] > last["quantised"], "weights rounded", ":"),
+            (row["stage"] != last["stage"], "pretraining again" if row["stage"] == "pretrain" else "finetuning", "--"),
+        ):
+            if begins:
+                # A name that begins with an underscore has no line in the legend.
+                label = ("_" if what in marked else "") + f"{what} from here"
+                axes.axvline(x, color="black" if what.endswith("again") else "grey", linestyle=line, label=label)
+                marked.add(what)
     axes.set_xlabel("million tokens read")
     axes.set_ylabel("nats per token")
     axes.legend(loc="upper right")

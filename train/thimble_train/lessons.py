@@ -1,4 +1,4 @@
-"""Conversations made by rules: words, animals, countries, numbers, how-tos, little stories, in simple English.
+"""Conversations made by rules: words, things, animals, countries, numbers, how-tos, little stories, in simple English.
 
 A lesson is a function of a source of chance that returns the turns of one conversation. `QUOTAS` says how many of each.
 """
@@ -15,9 +15,10 @@ from .vocabulary import Vocabulary
 
 TABLES = Path(__file__).parent.parent / "data" / "lessons.txt"
 QUOTAS = {
-    "tale": 6000, "animal": 2500, "word": 2000, "dictionary": 1500, "glossary": 400, "opposite": 1000, "thing": 900,
-    "body": 350, "job": 500, "shape": 150, "howto": 700, "simpler": 400, "country": 2000, "bigger": 1200, "kinds": 500,
-    "repeat": 500, "sums": 2500, "problem": 500, "count": 500, "calendar": 900, "spell": 1000, "alphabet": 300,
+    "tale": 6000, "concept": 3000, "animal": 2500, "word": 2000, "dictionary": 1500, "glossary": 400, "opposite": 1000,
+    "thing": 900, "body": 350, "job": 500, "shape": 150, "howto": 700, "simpler": 400, "country": 2000, "bigger": 1200,
+    "kinds": 500, "repeat": 500, "sums": 2500, "problem": 500, "count": 500, "calendar": 900, "spell": 1000,
+    "alphabet": 300,
 }
 THANKS = [("Thank you!", "You are welcome!"), ("Thanks", "You're welcome!"), ("OK, thanks!", "No problem at all!"),
           ("Thank you, that helps.", "I am glad that I could help."), ("Great, thank you.", "Any time!")]

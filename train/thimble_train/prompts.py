@@ -207,10 +207,11 @@ LEANING = {name: words(text, ";") for name, text in {
 }.items()}
 PLURALS = {"mouse": "mice", "wolf": "wolves", "sheep": "sheep", "deer": "deer", "goose": "geese", "fish": "fish",
            "fox": "foxes", "butterfly": "butterflies", "pony": "ponies", "octopus": "octopuses", "puppy": "puppies"}
-TERM_TEMPLATES = ["What is {a}?", "Explain {a} in simple words.", "What does {q} mean?",
-                  "Can you explain what {q} means?"]
-WORD_TEMPLATES = ["What does {q} mean?", "What does the word {q} mean?", "What is the meaning of {q}?",
-                  "Explain the word {q}."]
+# In quotes, because no rule says which terms take an article.
+TERM_TEMPLATES = ['What is meant by "{0}"?', 'Explain the term "{0}".', 'What does "{0}" mean?',
+                  'Can you explain what "{0}" means?']
+WORD_TEMPLATES = ['What does "{0}" mean?', 'What does the word "{0}" mean?', 'What is the meaning of "{0}"?',
+                  'Explain the word "{0}".']
 
 
 def article(word):
@@ -294,7 +295,7 @@ def prompts(data, seed):
         hint, share = "", rng.random()
         if share < 0.15:
             template, word, definition = rng.choice(dictionaries[share < 0.08])
-            text = template.format(a=article(word) if "is {a}" in template else word, q=f'"{word}"')
+            text = template.format(word)
             hint = f"({word}: {definition.strip().rstrip('.')}.)"
         else:
             template = rng.choices(templates, weights)[0]

@@ -123,6 +123,21 @@ class Things:
                       f"{like} looks like {a(name)}."]
         return turns
 
+    def concept(self, draw):
+        """What something is, what it is good for, and where one meets it; in any order after the first."""
+        name, what, why, where = draw.choice(self.tables["concepts"])
+        bare = re.sub(r"^(a|an|the) ", "", name)
+        turns = [pick(f"What is {name}?|What is {name}?|What's {name}?|Tell me about {name}.|Explain {name}.|Can you "
+                      f"explain what {name} is?|What do you know about {name}?|What does {bare} mean?|Explain to a "
+                      f"child what {name} is.", draw), what]
+        later = [(pick("Why is it important?|Why?|What is it good for?|Why is that?|Tell me more.", draw), why),
+                 (pick("Where can I find it?|Where and when?|Where can I see it?|Where is it?", draw), where),
+                 (pick("Can you say it in one sentence?|Shorter, please.|Say that shorter.", draw),
+                  re.match(r"[^.!?]+[.!?]", what)[0])]
+        for question, answer in draw.sample(later, draw.choice((0, 1, 1, 2))):
+            turns += [question, answer]
+        return turns
+
     def howto(self, draw):
         """How to do simple things, step by step."""
         task, steps = draw.choice(self.tables["howto"])

@@ -57,6 +57,13 @@ fn a_race_is_run_where_its_outcome_is_not_known() {
         ] {
             assert_eq!(start(&other, false, 2048, Some(&known)), Start::Race);
         }
+        // A GPU that is faster than two threads is faster than one.
+        let one_thread = Terms {
+            threads: 1,
+            ..here.clone()
+        };
+        let is_raced = start(&one_thread, false, 2048, Some(&known)) == Start::Race;
+        assert_eq!(is_raced, !known.gpu_won());
     }
 }
 

@@ -73,7 +73,15 @@ impl Worker {
         }
         options.race = known_race(&fingerprint).await;
         // Its workers would only take memory from the GPU's process.
-        if options.backend != BackendChoice::Gpu {
+        let for_gpu = match options.backend {
+            BackendChoice::Cpu => false,
+            BackendChoice::Gpu => true,
+            // With as many threads as the visitor asks for, another race may be due.
+            BackendChoice::Auto => {
+                threads.is_none() && options.race.as_ref().is_some_and(Race::gpu_won)
+            }
+        };
+        if !for_gpu {
             let model_bytes = files.iter().map(|(_, blob)| blob.size() as u64).sum();
             options.cpu.crew = self.crew.ready(threads, model_bytes).await;
         }
