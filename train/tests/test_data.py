@@ -186,9 +186,8 @@ def test_stories_are_whole():
 
 
 def test_tables_have_even_rows():
-    widths = {"animals": 9, "opposites": 4, "concepts": 4, "things": 4, "body": 3, "jobs": 3, "shapes": 3, "howto": 2, "simpler": 2,
-              "words": 3,
-              "languages": 2}
+    widths = {"animals": 9, "opposites": 4, "concepts": 4, "things": 4, "body": 3, "jobs": 3, "shapes": 3,
+              "howto": 2, "simpler": 2, "words": 3, "languages": 2}
     found = lessons.tables()
     assert {name: {len(row) for row in rows} for name, rows in found.items()} == {name: {width} for name,
                                                                                   width in widths.items()}

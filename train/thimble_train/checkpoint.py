@@ -11,6 +11,7 @@ from thimble_train.quantise import unpacked
 
 
 def save(path, config, model, optimizers, state):
+    """Writes the file `path`: all that training needs to go on; `state` says where it stands."""
     new = path.with_suffix(".new")
     torch.save({
         "config": dataclasses.asdict(config), "model": model.state_dict(), "optimizers": optimizers.state(),

@@ -123,7 +123,8 @@ def run(stage, config, work, minutes=math.inf, origin=None, device=None):
 
 
 def begin(stage, model, optimizers, work, origin):
-    """Restores the stage's checkpoint, or that of the stage before it, and returns where the stage stands."""
+    """Restores the stage's checkpoint, that of the stage before it or the packed file `origin`, whichever is there first,
+    and returns where the stage stands."""
     fresh = {"step": 0, "tokens": 0, "seed": 1}
     own, before = work / f"{stage}.pt", work / "pretrain.pt"
     path = own if own.exists() else before
