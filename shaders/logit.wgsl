@@ -1,7 +1,7 @@
 // What the draw makes of logits: the repetition penalty, keys that order as they do, and for each block of them, the
 // rows of a workgroup of the head, the best and the weight of all.
 
-// Mirrors `Sampling` in engine/src/sampler.rs.
+// Mirrors `Sampling` in kernels/src/sampler.rs.
 struct Sampling {
     temperature: f32,
     top_k: u32,

@@ -1,4 +1,4 @@
-// What a stored parameter stands for. The numbers are those of `Map` in engine/src/op/metric.rs.
+// What a stored parameter stands for. The numbers are those of `Map` in kernels/src/op/metric.rs.
 fn mapped(x: f32, map: u32) -> f32 {
     switch map {
         case 1u: {

@@ -1,4 +1,4 @@
-// Draws the next token. The twin of engine/src/sampler.rs, step by step; one workgroup of 256.
+// Draws the next token. The twin of kernels/src/sampler.rs, step by step; one workgroup of 256.
 //
 // Logits become order-preserving integer keys and probabilities become fixed-point masses (2^30 is 1), so
 // that every threshold and the draw itself are exact whatever the order of summation. Blocks whose best key

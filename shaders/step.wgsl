@@ -1,4 +1,4 @@
-// What changes between two runs. Mirrors `Step` in engine/src/op.rs.
+// What changes between two runs. Mirrors `Step` in kernels/src/op.rs.
 struct Step {
     // Position in the context of the first of the n tokens.
     pos: u32,

@@ -118,17 +118,8 @@ pub enum Error {
     #[error("no usable GPU: {0}. The CPU can run the model instead")]
     NoGpu(String),
     /// An allocation was refused.
-    #[error(
-        "not enough memory for {what}: {needed_bytes} bytes are needed and the limit is {limit_bytes}; choose a smaller model or a shorter context"
-    )]
-    OutOfMemory {
-        /// What was to be allocated.
-        what: String,
-        /// Its size.
-        needed_bytes: u64,
-        /// The device's or browser's limit.
-        limit_bytes: u64,
-    },
+    #[error(transparent)]
+    OutOfMemory(#[from] kernels::OutOfMemory),
     /// The GPU went away (driver reset, sleep, too long a computation).
     #[error("the GPU stopped working ({0}); load the model again, or use the CPU")]
     DeviceLost(String),

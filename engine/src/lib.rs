@@ -17,22 +17,19 @@ pub mod backend;
 pub mod bench;
 pub mod calibrate;
 pub mod checkpoint;
-pub mod cpu;
 mod engine;
 pub mod error;
-pub mod formats;
 pub mod gpu;
 mod load;
 pub mod model;
-pub mod op;
 pub mod platform;
 pub mod profile;
-pub mod program;
 pub mod race;
-pub mod sampler;
 pub mod session;
 pub mod text;
 pub mod weights;
+
+pub use kernels::{OutOfMemory, cpu, formats, op, program, sampler};
 
 pub use cpu::{Arithmetic, CpuOptions, Crew};
 pub use engine::{

@@ -201,7 +201,7 @@ impl Device {
         let mut backend = self.backend(program, &weights, context, self.options).await;
         if self.gpu.is_none()
             && self.cpu.crew.is_some()
-            && matches!(backend, Err(Error::OutOfMemory { .. }))
+            && matches!(backend, Err(Error::OutOfMemory(_)))
         {
             self.cpu.crew = None;
             backend = self.backend(program, &weights, context, self.options).await;

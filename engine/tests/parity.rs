@@ -173,7 +173,7 @@ fn too_much_context_is_out_of_memory() {
         context,
         GpuOptions::default(),
     ));
-    let Err(engine::Error::OutOfMemory { what, .. }) = made else {
+    let Err(engine::Error::OutOfMemory(engine::OutOfMemory { what, .. })) = made else {
         panic!("{made:?}")
     };
     assert_eq!(what, "the context's key/value cache");

@@ -1,5 +1,5 @@
 // A key outside of the head's ball scores the same for all queries: so low that one key inside makes its
-// weight 0, and finite, for queries that see no key inside. Mirrors `Balls::OUTSIDE` in engine/src/op/metric.rs.
+// weight 0, and finite, for queries that see no key inside. Mirrors `Balls::OUTSIDE` in kernels/src/op/metric.rs.
 const OUTSIDE: f32 = -1e30;
 override RADIUS_MAP: u32;
 

@@ -27,7 +27,7 @@ const TRUNK_DIST: &str = "target/site";
 /// The finished static page.
 pub const DIST: &str = "dist";
 /// What the page is made of: `serve` builds again when one of these changes.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 17] = [
     "index.html",
     "Cargo.lock",
     "Cargo.toml",
@@ -36,6 +36,8 @@ const SOURCES: [&str; 15] = [
     "engine/src",
     "hub/Cargo.toml",
     "hub/src",
+    "kernels/Cargo.toml",
+    "kernels/src",
     "models/catalog.json",
     "models/thimble",
     "shaders",

@@ -169,14 +169,18 @@ fn fmt(_: &Shared) -> Result<Counts> {
 fn clippy(shared: &Shared) -> Result<Counts> {
     let deny = ["--", "-D", "warnings"];
     let mut counts = check(workspace(&["clippy", "--all-targets"]).args(deny));
-    let mut engine = vec!["engine", "--no-default-features", "--lib"];
-    if has_browser_tests() {
-        engine.extend(["--test", "browser"]);
-    }
+    let engine = vec![
+        "engine",
+        "--no-default-features",
+        "--lib",
+        "--test",
+        "browser",
+    ];
+    let kernels = vec!["kernels"];
     let app = vec!["web", "--features", "app", "--bin", "app"];
     let worker = vec!["web", "--features", "worker", "--bin", "worker"];
     let wasm = shared.wasm()?;
-    for package in [engine, app, worker] {
+    for package in [kernels, engine, app, worker] {
         let base = [
             "clippy",
             "--locked",
@@ -234,15 +238,7 @@ fn with_runtime_dir(command: &mut Command) -> &mut Command {
     command
 }
 
-fn has_browser_tests() -> bool {
-    Path::new("engine/tests/browser.rs").exists()
-}
-
 fn browser(shared: &Shared) -> Result<Counts> {
-    if !has_browser_tests() {
-        eprintln!("There is no engine/tests/browser.rs.");
-        return Ok(Counts::default());
-    }
     setup::chromium()?;
     let driver = setup::chromedriver()?;
     // Without --quiet: the runner does not know it.
@@ -253,9 +249,11 @@ fn browser(shared: &Shared) -> Result<Counts> {
         "wasm32-unknown-unknown",
         "--package",
         "engine",
+        "--package",
+        "kernels",
     ];
     let mut command = shared.wasm()?.cmd("cargo", &args)?;
-    // In the library: what only a browser's instructions can show.
+    // In the libraries: what only a browser's instructions can show.
     command.args(["--no-default-features", "--lib", "--test", "browser"]);
     // A software GPU is slow: 300 s instead of 20 for all tests of the file.
     command

@@ -11,7 +11,7 @@ use wgpu::{
     PowerPreference, Queue, RequestAdapterError, RequestAdapterOptions,
 };
 
-use crate::{Error, Result, platform};
+use crate::{Error, OutOfMemory, Result, platform};
 
 /// What the device says about work that was given to it.
 pub(super) struct Verdict(Pin<Box<dyn Future<Output = Result<()>>>>);
@@ -156,11 +156,12 @@ impl Gpu {
         let size = bytes.next_multiple_of(16).max(16);
         let limit = self.max_binding_bytes();
         if size > limit {
-            return Err(Error::OutOfMemory {
+            return Err(OutOfMemory {
                 what: what.to_string(),
                 needed_bytes: size,
                 limit_bytes: limit,
-            });
+            }
+            .into());
         }
         Ok(self.device.create_buffer(&BufferDescriptor {
             label: Some(what),
@@ -197,11 +198,12 @@ impl Gpu {
         let (gpu, what) = (self.clone(), what.to_string());
         let verdict = async move {
             if memory.await.is_some() {
-                return Err(Error::OutOfMemory {
+                return Err(OutOfMemory {
                     what: format!("{what} in the GPU's free memory"),
                     needed_bytes,
                     limit_bytes: gpu.device.limits().max_buffer_size,
-                });
+                }
+                .into());
             }
             match invalid.await {
                 Some(error) => Err(Error::NoGpu(format!("its driver refused {what}: {error}"))),

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, rc::Rc};
 
-use crate::{Error, Result};
+use crate::{Error, OutOfMemory, Result};
 
 /// A readable model file. Nothing of it is kept: every [`Source::read`] goes to the disk or the browser.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Source {
                 self.len()
             )));
         }
-        let n_bytes = usize::try_from(range.end - range.start).map_err(|_| Error::OutOfMemory {
+        let n_bytes = usize::try_from(range.end - range.start).map_err(|_| OutOfMemory {
             what: format!("a part of {}", self.name()),
             needed_bytes: range.end - range.start,
             limit_bytes: usize::MAX as u64,

@@ -108,7 +108,7 @@ pub fn failure(id: JobId, e: &engine::Error) -> Event {
     Event::Failed {
         id,
         message: e.to_string(),
-        model_usable: !matches!(e, DeviceLost(_) | OutOfMemory { .. }),
+        model_usable: !matches!(e, DeviceLost(_) | OutOfMemory(_)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Reads a buffer once, as fast as memory gives it: the twin of stream.wgsl.
 
-use super::zeroed;
-use crate::Result;
+use crate::{OutOfMemory, memory::zeroed};
 
 /// Sums, in as many independent lanes as hide an addition behind the reading.
 const LANES: usize = 32;
@@ -9,8 +8,8 @@ const LANES: usize = 32;
 /// `n_words` that are `word(0)`, `word(1)`, …
 ///
 /// # Errors
-/// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
-pub fn buffer(n_words: usize, word: impl Fn(usize) -> u32) -> Result<Vec<u32>> {
+/// [`OutOfMemory`]
+pub fn buffer(n_words: usize, word: impl Fn(usize) -> u32) -> Result<Vec<u32>, OutOfMemory> {
     let mut words = zeroed(n_words, "a buffer to read")?;
     (0..n_words).zip(&mut words).for_each(|(i, w)| *w = word(i));
     Ok(words)

@@ -1,8 +1,9 @@
 //! Keys and values of the context.
 
-use super::{Arithmetic, integers::quantise, zeroed};
+use super::{Arithmetic, integers::quantise};
 use crate::{
-    Result,
+    OutOfMemory,
+    memory::zeroed,
     op::{Op, Similarity},
     program::Program,
 };
@@ -62,8 +63,12 @@ impl Cache {
     /// that of floats.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
-    pub fn all(program: &Program, context: usize, arithmetic: Arithmetic) -> Result<Vec<Self>> {
+    /// [`OutOfMemory`]
+    pub fn all(
+        program: &Program,
+        context: usize,
+        arithmetic: Arithmetic,
+    ) -> Result<Vec<Self>, OutOfMemory> {
         let roles = match arithmetic {
             Arithmetic::Floats => vec![None; program.cache_widths.len()],
             Arithmetic::Integers => roles(program),
@@ -90,8 +95,13 @@ impl Words {
     /// Of rows of `width`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
-    pub fn new(role: Role, width: usize, head_dim: usize, context: usize) -> Result<Self> {
+    /// [`OutOfMemory`]
+    pub fn new(
+        role: Role,
+        width: usize,
+        head_dim: usize,
+        context: usize,
+    ) -> Result<Self, OutOfMemory> {
         let context = context.next_multiple_of(POSITIONS);
         Ok(Self {
             role,

@@ -1,8 +1,9 @@
 //! Packed weights in memory.
 
 use crate::{
-    Error, Result,
+    OutOfMemory,
     formats::{Format, Row, Rows, WeightInfo},
+    memory::zeroed,
 };
 
 /// A packed weight `[rows, cols]`.
@@ -23,7 +24,7 @@ pub struct Packed {
 const WINDOW: usize = 16;
 
 impl Packed {
-    pub fn new(info: &WeightInfo) -> Result<Self> {
+    pub fn new(info: &WeightInfo) -> Result<Self, OutOfMemory> {
         let WeightInfo {
             format, rows, cols, ..
         } = *info;
@@ -69,26 +70,5 @@ impl Packed {
         );
         self.quants[rows.row0 * q..][..rows.n_rows * q].copy_from_slice(&rows.quants);
         self.scales[rows.row0 * s..][..rows.n_rows * s].copy_from_slice(&rows.scales);
-    }
-}
-
-/// `[len]` zeros, or an error where the allocator says no.
-pub fn zeroed<T: bytemuck::Zeroable + Clone>(len: usize, what: &str) -> Result<Vec<T>> {
-    let mut v = Vec::new();
-    v.try_reserve_exact(len)
-        .map_err(|_| out_of_memory(len * size_of::<T>(), what))?;
-    v.resize(len, T::zeroed());
-    Ok(v)
-}
-
-pub fn out_of_memory(n_bytes: usize, what: &str) -> Error {
-    Error::OutOfMemory {
-        what: what.into(),
-        needed_bytes: n_bytes as u64,
-        limit_bytes: if cfg!(target_pointer_width = "32") {
-            4 << 30
-        } else {
-            u64::MAX
-        },
     }
 }

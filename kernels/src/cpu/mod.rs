@@ -30,8 +30,9 @@ pub mod stream;
 mod team;
 
 use crate::{
-    Result,
+    OutOfMemory,
     formats::{Rows, WeightInfo},
+    memory::zeroed,
     op::{Act, Step},
     program::Program,
     sampler::{self, Sampling},
@@ -39,7 +40,7 @@ use crate::{
 use cache::Cache;
 use integers::Level;
 use linear::Multiplier;
-use packed::{Packed, out_of_memory, zeroed};
+use packed::Packed;
 use std::collections::VecDeque;
 use team::Team;
 
@@ -89,13 +90,13 @@ impl CpuBackend {
     /// Allocates everything that the program will ever need.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`OutOfMemory`].
     pub fn new(
         program: &Program,
         weights: &[WeightInfo],
         context: usize,
         options: CpuOptions,
-    ) -> Result<Self> {
+    ) -> Result<Self, OutOfMemory> {
         let slot_len =
             |slot: &crate::program::Slot| slot.width * if slot.single_row { 1 } else { CHUNK };
         let CpuOptions { arithmetic, crew } = options;
@@ -103,12 +104,12 @@ impl CpuBackend {
             .map(|crew| Team::new(crew, arithmetic, program, weights))
             .transpose()?;
         Ok(Self {
-            weights: weights.iter().map(Packed::new).collect::<Result<_>>()?,
+            weights: weights.iter().map(Packed::new).collect::<Result<_, _>>()?,
             slots: program
                 .slots
                 .iter()
                 .map(|slot| zeroed(slot_len(slot), "activations"))
-                .collect::<Result<_>>()?,
+                .collect::<Result<_, _>>()?,
             caches: Cache::all(program, context, arithmetic)?,
             context,
             sampling: Sampling::greedy(),

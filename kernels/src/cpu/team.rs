@@ -17,10 +17,9 @@ pub use member::serve;
 use super::{
     Arithmetic, CHUNK,
     linear::{Job, Products},
-    out_of_memory,
 };
 use crate::{
-    Result,
+    OutOfMemory,
     formats::{Format, Rows, WeightInfo},
     op::Op,
     program::Program,
@@ -153,13 +152,13 @@ impl Team {
     /// Has the crew forget what it knows, and make room for its rows of these weights: of those that are worth it.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory)
+    /// [`OutOfMemory`]
     pub fn new(
         crew: Crew,
         arithmetic: Arithmetic,
         program: &Program,
         weights: &[WeightInfo],
-    ) -> Result<Self> {
+    ) -> Result<Self, OutOfMemory> {
         let team = Self {
             pieces: pieces(program, weights, crew.n_members()),
             crew,
@@ -173,7 +172,7 @@ impl Team {
             let room = [format, n_pieces, piece.unwrap_or(0), info.cols];
             if team.run(Task::Room, &room) > 0 {
                 let n_bytes = info.format.bytes(info.rows, info.cols);
-                return Err(out_of_memory(n_bytes, "a thread's weights"));
+                return Err(OutOfMemory::of_process(n_bytes, "a thread's weights"));
             }
         }
         Ok(team)

@@ -30,7 +30,7 @@ pub struct Act {
 /// A weight matrix `[rows, cols]` = `[out, in]`; a vector is `[1, cols]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Weight {
-    /// Index into the list of load jobs of [`Weights`](crate::weights::Weights).
+    /// Index into the list of weights that a model was recorded with.
     pub id: usize,
     /// Outputs.
     pub rows: usize,
