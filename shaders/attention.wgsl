@@ -16,8 +16,6 @@ override SCORES: u32 = SHARE * TILE;
 override OWN: u32 = SHARE * WG;
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
-@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
-@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [n, N_HEADS, QUADS]
 
 // Of the keys that a workgroup has seen, for one head.
@@ -89,7 +87,7 @@ fn main(
         }
         workgroupBarrier();
         for (var j = slice; j < n && slice < SLICES; j += SLICES) {
-            let value = values[((first + j) * N_KV_HEADS + kv_head) * QUADS + local % QUADS];
+            let value = value4(((first + j) * N_KV_HEADS + kv_head) * QUADS + local % QUADS);
             for (var h = 0u; h < SHARE; h += 1u) {
                 acc[h] += scores[j * SHARE + h] * value;
             }

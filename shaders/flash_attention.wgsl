@@ -11,8 +11,6 @@ override QUADS: u32 = HEAD_DIM / 4u;
 const KEYS = 64u; // at a time
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
-@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
-@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [n, N_HEADS, QUADS]
 
 // Lower than every score.
@@ -99,7 +97,7 @@ fn four_keys(key: vec4<u32>, quad: u32) -> mat4x4<f32> {
         return mat4x4<f32>();
     }
     let at = key * QUADS + quad;
-    return mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+    return mat4x4(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
 }
 
 fn four_queries(query: vec4<u32>, quad: u32) -> mat4x4<f32> {
@@ -167,7 +165,7 @@ fn add_values(dots: Dots, first: u32, quad: u32, n_keys: u32, kv_head: u32, loca
     for (var i = local; i < TERMS * ROW_LANES; i += WG) {
         let key = min(first + i / ROW_LANES, n_keys - 1u);
         let col = min(quad + i % ROW_LANES, QUADS - 1u);
-        row_tile[i] = values[(key * N_KV_HEADS + kv_head) * QUADS + col];
+        row_tile[i] = value4((key * N_KV_HEADS + kv_head) * QUADS + col);
     }
     return add_products(dots, local);
 }

@@ -5,6 +5,7 @@ mod models;
 
 use engine::{
     BackendChoice, Engine, Event, Generation, LoadOptions, Message, Prompt, Reason, Role, Sampling,
+    gpu::GpuOptions,
 };
 use models::{load_smollm2, path};
 use serde::Deserialize;
@@ -51,19 +52,30 @@ const QUANTISATION_NOISE: f32 = 0.7;
 
 #[test]
 fn cpu_text_is_that_of_llama_cpp() {
-    check(BackendChoice::Cpu);
+    check(BackendChoice::Cpu, None);
 }
 
 #[test]
 fn gpu_text_is_that_of_llama_cpp() {
-    check(BackendChoice::Gpu);
+    check(BackendChoice::Gpu, Some(false));
 }
 
-fn check(backend: BackendChoice) {
+/// As hardware keeps them.
+#[test]
+fn gpu_text_by_halves_is_that_of_llama_cpp() {
+    check(BackendChoice::Gpu, Some(true));
+}
+
+/// `halves`: as in [`GpuOptions`].
+fn check(backend: BackendChoice, halves: Option<bool>) {
     let json = fs::read(path("engine/tests/golden/smollm2_text.json")).unwrap();
     let golden: Golden = serde_json::from_slice(&json).unwrap();
     let mut engine = load_smollm2(&LoadOptions {
         backend,
+        gpu: GpuOptions {
+            halves,
+            ..Default::default()
+        },
         ..Default::default()
     });
     let mut same_as_quantised = 0;

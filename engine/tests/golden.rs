@@ -3,11 +3,14 @@
 #[path = "common/models.rs"]
 mod models;
 
-use engine::{Arithmetic, BackendChoice, CpuOptions, LoadOptions, sampler::Sampling};
+use engine::{
+    Arithmetic, BackendChoice, CpuOptions, LoadOptions, gpu::GpuOptions, sampler::Sampling,
+};
 use models::{Sequence, load_files, sequences, sources, tiny_checkpoints};
 
-/// The references' logits on tiny random checkpoints: every position, both backends, both arithmetics. Whole numbers
-/// hold a tenth of the GPU's precision; the largest error of all is for the reference.
+/// The references' logits on tiny random checkpoints: every position, both backends, all arithmetics. Whole numbers,
+/// and keys and values of 16 bits, hold a tenth of the precision of floats on a GPU; the largest error of all is for the
+/// reference.
 #[test]
 fn tiny_checkpoints_give_the_logits_of_transformers() {
     checkpoints_give_the_recorded_logits(&tiny_checkpoints());
@@ -21,23 +24,20 @@ fn the_bundled_model_gives_its_trainers_logits() {
 
 fn checkpoints_give_the_recorded_logits(stems: &[String]) {
     for stem in stems {
-        for (choice, arithmetic, bound) in [
+        for (what, options, bound) in [
             (
-                BackendChoice::Cpu,
-                Arithmetic::Floats,
+                "floats on the CPU",
+                on_cpu(Arithmetic::Floats),
                 Bound::MaxRelative(1e-4),
             ),
-            (BackendChoice::Cpu, Arithmetic::Integers, Bound::Nmse(1e-5)),
-            (BackendChoice::Gpu, Arithmetic::Floats, Bound::Nmse(1e-6)),
+            (
+                "whole numbers on the CPU",
+                on_cpu(Arithmetic::Integers),
+                Bound::Nmse(1e-5),
+            ),
+            ("floats on the GPU", on_gpu(false), Bound::Nmse(1e-6)),
+            ("halves on the GPU", on_gpu(true), Bound::Nmse(1e-5)),
         ] {
-            let options = LoadOptions {
-                backend: choice,
-                cpu: CpuOptions {
-                    arithmetic,
-                    ..CpuOptions::default()
-                },
-                ..LoadOptions::default()
-            };
             let mut engine = load_files(sources(stem), &options);
             let vocab = engine.session().vocab();
             let backend = engine.session().backend();
@@ -54,7 +54,7 @@ fn checkpoints_give_the_recorded_logits(stems: &[String]) {
                     bound.check(
                         &got,
                         &logits[recorded * vocab..][..vocab],
-                        &format!("{stem} {choice:?} {arithmetic:?} position {pos}"),
+                        &format!("{stem}, {what}, position {pos}"),
                     );
                 }
                 // The same, all at once: the last position's logits.
@@ -66,10 +66,32 @@ fn checkpoints_give_the_recorded_logits(stems: &[String]) {
                 bound.check(
                     &got,
                     &logits[logits.len() - vocab..],
-                    &format!("{stem} {choice:?} {arithmetic:?} prefill"),
+                    &format!("{stem}, {what}, prefill"),
                 );
             }
         }
+    }
+}
+
+fn on_cpu(arithmetic: Arithmetic) -> LoadOptions {
+    LoadOptions {
+        backend: BackendChoice::Cpu,
+        cpu: CpuOptions {
+            arithmetic,
+            ..CpuOptions::default()
+        },
+        ..LoadOptions::default()
+    }
+}
+
+fn on_gpu(halves: bool) -> LoadOptions {
+    LoadOptions {
+        backend: BackendChoice::Gpu,
+        gpu: GpuOptions {
+            halves: Some(halves),
+            ..GpuOptions::default()
+        },
+        ..LoadOptions::default()
     }
 }
 

@@ -13,7 +13,8 @@ use engine::op::Op;
 use engine::sampler::{Sampling, sample};
 use pollster::block_on;
 
-const SENTINEL: f32 = -7777.0;
+/// An f16 number, too.
+const SENTINEL: f32 = -7776.0;
 
 /// Runs a case on both backends and compares what the op wrote, and what it should leave alone.
 fn check(gpu: &Gpu, case: &Case, options: GpuOptions) {
@@ -110,6 +111,25 @@ fn shared_heads_agree() {
     }
 }
 
+/// Keys and values of half the size, which are rounded to 11 bits.
+#[test]
+fn halves_agree() {
+    let gpu = gpu();
+    for options in reductions().into_iter().take(2).chain([tiles()]) {
+        let options = GpuOptions {
+            halves: Some(true),
+            ..options
+        };
+        for mut case in cases::attention()
+            .into_iter()
+            .chain(cases::long_attention())
+        {
+            case.bound = 1e-6;
+            check(&gpu, &case, options);
+        }
+    }
+}
+
 /// Less than a tile of tokens, one and a token, and more than two.
 #[test]
 fn tiles_agree() {
@@ -171,7 +191,7 @@ fn too_much_context_is_out_of_memory() {
         &model.program,
         &model.infos,
         context,
-        GpuOptions::default(),
+        reductions()[0],
     ));
     let Err(engine::Error::OutOfMemory(engine::OutOfMemory { what, .. })) = made else {
         panic!("{made:?}")

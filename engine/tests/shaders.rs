@@ -19,6 +19,7 @@ const TARGET: Target = Target {
     max_binding_bytes: 128 << 20,
     chunk: 24,
     tiles: false,
+    halves: true,
     fuse: true,
 };
 
@@ -28,6 +29,7 @@ fn targets() -> Vec<Target> {
         Target {
             lanes: 32,
             tiles: true,
+            halves: false,
             fuse: false,
             ..TARGET
         },
@@ -42,6 +44,7 @@ fn targets() -> Vec<Target> {
             lanes: 16,
             subgroup: Some(32),
             max_binding_bytes: 1024,
+            halves: false,
             ..TARGET
         },
     ]

@@ -9,8 +9,6 @@ override INTERLEAVED: bool;
 
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [1, Q_WIDTH]
 @group(0) @binding(5) var<storage, read> turns: array<vec2<f32>>; // [context, PAIRS] (cos, sin)
-@group(0) @binding(6) var<storage, read_write> keys: array<f32>; // [context, K_WIDTH]
-@group(0) @binding(7) var<storage, read_write> values: array<f32>; // [context, V_WIDTH]
 
 @compute @workgroup_size(WG)
 fn main(
@@ -27,8 +25,8 @@ fn main(
     if (rows.x < Q_WIDTH + K_WIDTH) {
         sums = turned(sums, rows.x % HEAD_DIM);
     }
-    for (var i = local % LANES; i < 4u; i += LANES) {
-        put(rows[i], sums[i]);
+    for (var i = local % LANES; i < 2u; i += LANES) {
+        put(rows[2u * i], vec2(sums[2u * i], sums[2u * i + 1u]));
     }
 }
 
@@ -64,12 +62,14 @@ fn turn_pair(pair: vec2<f32>, turn: vec2<f32>) -> vec2<f32> {
     return pair * turn.x + vec2(-pair.y, pair.x) * turn.y;
 }
 
-fn put(row: u32, value: f32) {
+// Two neighbours.
+fn put(row: u32, two: vec2<f32>) {
     if (row < Q_WIDTH) {
-        y[row] = value;
+        y[row] = two.x;
+        y[row + 1u] = two.y;
     } else if (row < Q_WIDTH + K_WIDTH) {
-        keys[run.pos * K_WIDTH + row - Q_WIDTH] = value;
+        keep_keys((run.pos * K_WIDTH + row - Q_WIDTH) / 2u, two);
     } else if (row < Q_WIDTH + K_WIDTH + V_WIDTH) {
-        values[run.pos * V_WIDTH + row - Q_WIDTH - K_WIDTH] = value;
+        keep_values((run.pos * V_WIDTH + row - Q_WIDTH - K_WIDTH) / 2u, two);
     }
 }

@@ -7,7 +7,7 @@ fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
     var squares = vec4<f32>();
     for (var i = 0u; i < QUADS; i += 1u) {
         let at = key * QUADS + i;
-        let four = mat4x4(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        let four = mat4x4(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
         squares += vec4(dot(four[0], four[0]), dot(four[1], four[1]), dot(four[2], four[2]), dot(four[3], four[3]));
         for (var h = 0u; h < SHARE; h += 1u) {
             let a = q[(query + h) * QUADS + i];

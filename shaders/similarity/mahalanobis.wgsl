@@ -20,7 +20,7 @@ fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
     var sums = array<vec4<f32>, 4>();
     for (var i = 0u; i < QUADS; i += 1u) {
         let at = key * QUADS + i;
-        let four = array(keys[at.x], keys[at.y], keys[at.z], keys[at.w]);
+        let four = array(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
         for (var h = 0u; h < SHARE; h += 1u) {
             let a = q[(query + h) * QUADS + i];
             let m = diagonal[h * QUADS + i];

@@ -3,7 +3,7 @@
 use super::call::{Call, bindings, kernel, read, write};
 use super::kernels::{Emitter, TILE_TOKENS, WG};
 use super::plan::Buf;
-use crate::op::{Heads, Metric, Parameter, Similarity};
+use crate::op::{Act, Cache, Heads, Metric, Parameter, Similarity};
 
 /// Keys that a workgroup looks at at a time, at most.
 const TILE: usize = 4 * WG;
@@ -28,14 +28,20 @@ pub(super) fn shared_words(heads: Heads, context: usize) -> usize {
 }
 
 impl Emitter<'_> {
-    /// `reads`: queries, keys, values.
     pub(super) fn attention(
         &self,
-        reads: &[Buf; 3],
+        q: Act,
+        (k, v): (Cache, Cache),
         heads: Heads,
         metric: &Metric,
-        y: Buf,
+        y: Act,
     ) -> Call {
+        let reads = [self.slot(q), Buf::Cache(k.id), Buf::Cache(v.id)];
+        let cache = if self.plan.halves[k.id] {
+            "cache/halves"
+        } else {
+            "cache/floats"
+        };
         let constants = vec![
             ("N_HEADS", heads.n_heads as f64),
             ("N_KV_HEADS", heads.n_kv_heads as f64),
@@ -43,8 +49,8 @@ impl Emitter<'_> {
             ("SCALE", f64::from(metric.scale)),
         ];
         let mut call = Call {
-            kernel: kernel(&["step"], constants),
-            bindings: bindings(reads, &[y]),
+            kernel: kernel(&["step", cache], constants),
+            bindings: bindings(&reads, &[self.slot(y)]),
             groups: heads.n_heads as u32,
             blocks: self.blocks(1),
         };

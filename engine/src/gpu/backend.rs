@@ -19,6 +19,7 @@ use crate::op::{Act, Cache, Step};
 use crate::program::Program;
 use crate::sampler::Sampling;
 use crate::{Error, Result, platform};
+use half::f16;
 
 /// Submits with draws that can be queued before one's must be fetched.
 pub const MAX_IN_FLIGHT: usize = 8;
@@ -260,17 +261,29 @@ impl GpuBackend {
     /// # Errors
     /// When the GPU was lost.
     pub async fn cache(&mut self, cache: Cache) -> Result<Vec<f32>> {
-        self.read(Buf::Cache(cache.id)).await
+        let words = self.read(Buf::Cache(cache.id)).await?;
+        if !self.plan.halves[cache.id] {
+            return Ok(words);
+        }
+        let halves: &[[u8; 2]] = bytemuck::cast_slice(&words);
+        let widened = halves.iter().map(|half| f16::from_le_bytes(*half).to_f32());
+        Ok(widened.collect())
     }
 
     /// Overwrites every activation and cache, so that a test sees what a kernel leaves alone.
     pub fn fill(&mut self, value: f32) {
         for (buf, buffer) in &self.buffers {
             if matches!(buf, Buf::Slot(_) | Buf::Cache(_)) {
-                let values = vec![value; buffer.size() as usize / 4];
+                let word = match buf {
+                    Buf::Cache(id) if self.plan.halves[*id] => {
+                        u32::from(f16::from_f32(value).to_bits()) * 0x1_0001
+                    }
+                    _ => value.to_bits(),
+                };
+                let words = vec![word; buffer.size() as usize / 4];
                 self.gpu
                     .queue
-                    .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
+                    .write_buffer(buffer, 0, bytemuck::cast_slice(&words));
             }
         }
     }

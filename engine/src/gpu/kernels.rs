@@ -4,7 +4,7 @@ use super::call::{Binding, Blocks, Call, Kernel, bindings, kernel, read, write};
 use super::node::{Node, Norm};
 use super::plan::{Buf, Part, Plan, Target};
 use crate::formats::Format;
-use crate::op::{Act, Function, Op, Weight};
+use crate::op::{Act, Cache, Function, Op, Weight};
 
 /// Invocations per workgroup where nothing is shared among them.
 pub(super) const WG: usize = 64;
@@ -129,8 +129,7 @@ impl<'a> Emitter<'a> {
             | Op::PathWeights { .. }
             | Op::Blend { .. } => vec![self.mixing(op)],
             Op::Store { x, cache } => {
-                let reads = [self.slot(*x)];
-                vec![self.per_column(&["step", "store"], x.width, &reads, Buf::Cache(cache.id))]
+                vec![self.store(*x, *cache)]
             }
             Op::Attention {
                 q,
@@ -140,8 +139,7 @@ impl<'a> Emitter<'a> {
                 metric,
                 y,
             } => {
-                let reads = [self.slot(*q), Buf::Cache(k.id), Buf::Cache(v.id)];
-                vec![self.attention(&reads, *heads, metric, self.slot(*y))]
+                vec![self.attention(*q, (*k, *v), *heads, metric, *y)]
             }
             Op::Activate { x, up, function, y } => {
                 let factor = factor_file(up.is_some());
@@ -281,6 +279,18 @@ impl<'a> Emitter<'a> {
             });
         }
         calls
+    }
+
+    fn store(&self, x: Act, cache: Cache) -> Call {
+        let (reads, to) = ([self.slot(x)], Buf::Cache(cache.id));
+        if !self.plan.halves[cache.id] {
+            return self.per_column(&["step", "store"], x.width, &reads, to);
+        }
+        let constants = vec![("WG", WG as f64), ("WIDTH", x.width as f64)];
+        let kernel = kernel(&["step", "kept/halves", "store_halves"], constants);
+        let mut call = self.per_element(kernel, x.width / 2, &reads, &[]);
+        call.bindings.push(write(6, to));
+        call
     }
 
     /// The file and constants of a reduction over a whole workgroup.

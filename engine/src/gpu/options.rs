@@ -14,6 +14,8 @@ pub struct GpuOptions {
     pub chunk: Option<usize>,
     /// Whether matrices multiply many tokens through tiles in workgroup memory.
     pub tiles: Option<bool>,
+    /// Whether keys and values are kept as f16, where nothing but attention by dot products reads them.
+    pub halves: Option<bool>,
     /// Whether reductions use subgroups; never where the device has none.
     pub subgroups: bool,
     /// Steps of decoding per submit, at most [`MOST_STEPS`](super::MOST_STEPS); otherwise as many as take a few
@@ -30,6 +32,7 @@ impl Default for GpuOptions {
             lanes: None,
             chunk: None,
             tiles: None,
+            halves: None,
             subgroups: true,
             steps: None,
             max_binding_bytes: None,
@@ -38,7 +41,8 @@ impl Default for GpuOptions {
 }
 
 /// What the device suggests, where `options` leave it open. Barriers are slow on software adapters, so a
-/// row there is one invocation's; and a chunk is short, so that a prompt can be stopped.
+/// row there is one invocation's; a chunk is short, so that a prompt can be stopped; and to widen halves takes longer
+/// than to read floats.
 pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
     let (lanes, chunk) = if gpu.is_software() {
         (1, 32)
@@ -52,6 +56,7 @@ pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
         max_binding_bytes: options.max_binding_bytes.unwrap_or(limit).min(limit),
         chunk: options.chunk.unwrap_or(chunk),
         tiles: options.tiles.unwrap_or(!gpu.is_llvmpipe()),
+        halves: options.halves.unwrap_or(!gpu.is_software()),
         fuse: options.fuse,
     }
 }

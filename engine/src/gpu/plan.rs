@@ -11,7 +11,7 @@ use super::kernels::Emitter;
 use super::node::{Node, Nodes};
 use super::norm::Deferred;
 use crate::formats::{Format, WeightInfo};
-use crate::op::{Act, Op};
+use crate::op::{Act, Op, Similarity};
 use crate::program::{Program, Slot};
 
 /// What the device is like, as far as kernels care.
@@ -27,6 +27,8 @@ pub struct Target {
     pub chunk: usize,
     /// Whether matrices multiply many tokens through tiles in workgroup memory.
     pub tiles: bool,
+    /// Whether caches keep f16 where they may.
+    pub halves: bool,
     /// Whether neighbouring ops are fused.
     pub fuse: bool,
 }
@@ -127,6 +129,8 @@ pub struct Plan {
     pub slot_bytes: Vec<u64>,
     /// By slot, bytes of the grouping of the routings that ever lie in it.
     pub group_bytes: BTreeMap<usize, u64>,
+    /// By cache: whether it keeps f16.
+    pub halves: Vec<bool>,
     /// Bytes of every cache.
     pub cache_bytes: Vec<u64>,
     /// Bytes of [`Buf::SharedSums`].
@@ -162,6 +166,10 @@ impl Plan {
         let (slot_of, slots) = assign_slots(&nodes, program);
         let is_vector = vectors(program, weights.len());
         let (parts, pieces) = place_weights(&nodes, weights, &is_vector, target.max_binding_bytes);
+        let halves = match target.halves {
+            true => halves(program),
+            false => vec![false; program.cache_widths.len()],
+        };
         let mut plan = Plan {
             decode: Phase::default(),
             prefill: Phase::default(),
@@ -176,8 +184,13 @@ impl Plan {
             cache_bytes: program
                 .cache_widths
                 .iter()
-                .map(|width| (context * width).next_multiple_of(4) as u64 * 4)
+                .zip(&halves)
+                .map(|(width, half)| {
+                    let bytes = if *half { 2 } else { 4 };
+                    (context * width).next_multiple_of(4) as u64 * bytes
+                })
                 .collect(),
+            halves,
             shared_bytes: shared_bytes(program, context),
             group_bytes: group_bytes(program, &slot_of, target),
             slot_of,
@@ -401,6 +414,34 @@ fn shared_bytes(program: &Program, context: usize) -> u64 {
         _ => 0,
     };
     4 * program.ops.iter().map(words).max().unwrap_or(0) as u64
+}
+
+/// Which caches attention by dot products reads, and nothing else.
+fn halves(program: &Program) -> Vec<bool> {
+    let mut halves = vec![false; program.cache_widths.len()];
+    for op in &program.ops {
+        if let Op::Attention { k, v, .. } = op {
+            (halves[k.id], halves[v.id]) = (true, true);
+        }
+    }
+    loop {
+        let before = halves.clone();
+        for op in &program.ops {
+            match op {
+                // Keys are as their values are.
+                Op::Attention { k, v, metric, .. } => {
+                    let is_product = metric.similarity == Similarity::Dot && metric.balls.is_none();
+                    let both = is_product && halves[k.id] && halves[v.id];
+                    (halves[k.id], halves[v.id]) = (both, both);
+                }
+                Op::Conv { x, .. } => halves[x.id] = false,
+                _ => {}
+            }
+        }
+        if halves == before {
+            return halves;
+        }
+    }
 }
 
 fn frequencies(program: &Program) -> Vec<Vec<f32>> {

@@ -33,10 +33,14 @@ impl Emitter<'_> {
         let mut constants = rotary_constants(rotary);
         constants.push(("WG", WG as f64));
         constants.extend(widths(q, k, v));
-        let files = ["step", "phases/none", "rotary", "fused/rope_store"];
+        let kept = self.kept(k);
+        let files = ["step", "phases/none", "rotary", kept, "fused/rope_store"];
         let reads = [self.slot(x), self.turns(&rotary.frequencies)];
-        let writes = [self.slot(q), Buf::Cache(k.id), Buf::Cache(v.id)];
-        self.per_element(kernel(&files, constants), x.width, &reads, &writes)
+        let kernel = kernel(&files, constants);
+        let mut call = self.per_element(kernel, x.width / 2, &reads, &[self.slot(q)]);
+        call.bindings
+            .extend([write(6, Buf::Cache(k.id)), write(7, Buf::Cache(v.id))]);
+        call
     }
 
     /// The matrices of queries, keys and values, and what becomes of each.
@@ -56,7 +60,7 @@ impl Emitter<'_> {
         let norm = self.norm_role(x);
         files.extend(norm.files);
         constants.extend(norm.constants);
-        files.push("fused/attention_input");
+        files.extend([self.kept(k), "fused/attention_input"]);
         let mut bindings = part_bindings(index, part);
         bindings.extend([
             read(3, self.slot(x)),
@@ -70,6 +74,15 @@ impl Emitter<'_> {
             bindings,
             groups: self.row_groups(part, part.rows),
             blocks: None,
+        }
+    }
+
+    /// How two neighbours become keys or values.
+    fn kept(&self, cache: Cache) -> &'static str {
+        if self.plan.halves[cache.id] {
+            "kept/halves"
+        } else {
+            "kept/floats"
         }
     }
 

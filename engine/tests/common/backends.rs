@@ -22,6 +22,7 @@ pub fn reductions() -> [GpuOptions; 3] {
         chunk: Some(24),
         tiles: Some(false),
         lanes: Some(1),
+        halves: Some(false),
         ..Default::default()
     };
     let lanes = GpuOptions {
