@@ -89,8 +89,7 @@ impl Emitter<'_> {
 
     /// Whether many tokens' scores are products of tiles, of which the sums of 128 columns fit into registers.
     fn is_by_tiles(&self, heads: Heads, metric: &Metric) -> bool {
-        let is_product = metric.similarity == Similarity::Dot && metric.balls.is_none();
-        !self.single && is_product && heads.head_dim <= MOST_BY_TILES
+        !self.single && metric.is_product() && heads.head_dim <= MOST_BY_TILES
     }
 
     /// shaders/attention.wgsl, which knows every metric.

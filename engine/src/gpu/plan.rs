@@ -11,7 +11,7 @@ use super::kernels::Emitter;
 use super::node::{Node, Nodes};
 use super::norm::Deferred;
 use crate::formats::{Format, WeightInfo};
-use crate::op::{Act, Op, Similarity};
+use crate::op::{Act, Op};
 use crate::program::{Program, Slot};
 
 /// What the device is like, as far as kernels care.
@@ -430,8 +430,7 @@ fn halves(program: &Program) -> Vec<bool> {
             match op {
                 // Keys are as their values are.
                 Op::Attention { k, v, metric, .. } => {
-                    let is_product = metric.similarity == Similarity::Dot && metric.balls.is_none();
-                    let both = is_product && halves[k.id] && halves[v.id];
+                    let both = metric.is_product() && halves[k.id] && halves[v.id];
                     (halves[k.id], halves[v.id]) = (both, both);
                 }
                 Op::Conv { x, .. } => halves[x.id] = false,

@@ -1,12 +1,7 @@
 //! Keys and values of the context.
 
 use super::{Arithmetic, integers::quantise};
-use crate::{
-    OutOfMemory,
-    memory::zeroed,
-    op::{Op, Similarity},
-    program::Program,
-};
+use crate::{OutOfMemory, memory::zeroed, op::Op, program::Program};
 
 /// Positions whose values lie beside one another, dimension by dimension.
 pub const POSITIONS: usize = 16;
@@ -169,11 +164,10 @@ fn roles(program: &Program) -> Vec<Option<(Role, usize)>> {
                 metric,
                 ..
             } => {
-                let is_plain = metric.similarity == Similarity::Dot && metric.balls.is_none();
                 let fits = heads.head_dim % POSITIONS == 0 && heads.head_dim <= MOST_DIMENSIONS;
                 let both = (roles[k.id], roles[v.id]);
                 let dim = heads.head_dim;
-                if !is_plain
+                if !metric.is_product()
                     || !fits
                     || both != (Some((Role::Keys, dim)), Some((Role::Values, dim)))
                 {

@@ -29,6 +29,11 @@ impl Metric {
         }
     }
 
+    /// Whether scores are dot products, each times a factor of its head.
+    pub fn is_product(&self) -> bool {
+        self.similarity == Similarity::Dot && self.balls.is_none()
+    }
+
     /// The weights of its parameters.
     pub fn weights(&self) -> impl Iterator<Item = Weight> {
         let balls = self.balls.map(|balls| [balls.origins, balls.radii.w]);
