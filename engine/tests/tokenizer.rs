@@ -40,7 +40,9 @@ fn golden() -> Golden {
     }
 }
 
-fn check_all(tokenizer: &Tokenizer) {
+/// The golden cases, which Python's tokenizers wrote, and texts as Rust's decode them.
+fn check_all(tokenizer: &Tokenizer, theirs: &tokenizers::Tokenizer) {
+    let decode = |ids: &[u32]| theirs.decode(ids, false).unwrap();
     let Golden { cases, lossy } = golden();
     assert_eq!(cases.len(), 2_000);
     for (i, (text, ids)) in cases.iter().enumerate() {
@@ -53,7 +55,7 @@ fn check_all(tokenizer: &Tokenizer) {
             .iter()
             .find(|(at, _)| *at == i)
             .map_or(text, |(_, decoded)| decoded);
-        assert_eq!(&tokenizer.decode(ids).unwrap(), decoded, "case {i}");
+        assert_eq!(&decode(ids), decoded, "case {i}");
         let plain: Vec<u32> = ids
             .iter()
             .copied()
@@ -65,7 +67,7 @@ fn check_all(tokenizer: &Tokenizer) {
             .map(|id| stream.push(&tokenizer.token_bytes(*id)))
             .collect();
         streamed += &stream.finish();
-        assert_eq!(streamed, tokenizer.decode(&plain).unwrap(), "case {i}");
+        assert_eq!(streamed, decode(&plain), "case {i}");
     }
 }
 
@@ -80,12 +82,15 @@ fn gguf_tokens_equal_hugging_faces() {
     assert_eq!(tokenizer.vocab_size(), 49_152);
     assert_eq!((tokenizer.bos(), tokenizer.add_bos()), (Some(1), false));
     assert_eq!(tokenizer.eos_ids(), [0, 2]);
-    assert_eq!(tokenizer.id("<|im_end|>"), Some(2));
     assert!(tokenizer.is_special(16) && !tokenizer.is_special(17));
     assert_eq!(tokenizer.names()["eos_token"], "<|im_end|>");
     assert_eq!(tokenizer.token_bytes(2), b"");
     assert_eq!(tokenizer.token_bytes(1 << 30), b"");
-    check_all(&tokenizer);
+    let theirs = serde_json::to_vec(&as_tokenizer_json(&metadata)).unwrap();
+    check_all(
+        &tokenizer,
+        &tokenizers::Tokenizer::from_bytes(theirs).unwrap(),
+    );
 }
 
 /// The same tokenizer as `tokenizer.json`, as its authors publish it.
@@ -120,7 +125,186 @@ fn tokenizer_json_tokens_equal_hugging_faces() {
     let bytes = serde_json::to_vec(&as_tokenizer_json(&smollm2())).unwrap();
     let tokenizer = Tokenizer::from_json(&bytes).unwrap();
     assert_eq!(tokenizer.eos_ids(), [0, 2]);
-    check_all(&tokenizer);
+    check_all(
+        &tokenizer,
+        &tokenizers::Tokenizer::from_bytes(&bytes).unwrap(),
+    );
+}
+
+/// What is hard to cut: contractions, runs of blanks, digits and signs of other scripts, what has several normal forms, emoji
+/// of several characters, added tokens with and without blanks around them.
+const HARD: [&str; 12] = [
+    "",
+    " ",
+    "It's I'LL we've'd 'tis don't!?\n\n\tx  y   ",
+    "2024-12-31, 3.14 and 1,234,567 ½ ² ٣٤ Ⅷ",
+    "naïve café e\u{301}clair ﬁ ﬀ Å \u{212B} ｶﾞ ①",
+    "日本語のテキスト。中文 한국어 हिन्दी ไทย",
+    "👩‍👩‍👧 🇩🇪 👍🏽 \u{FEFF}bom \u{A0}nbsp\u{3000}wide\u{85}next\r\nline\r",
+    "a<s>b <s> c</s></s> <s>",
+    "  [MASK] x[MASK]y  [MASK]\n",
+    "word wordy swords word",
+    "$^|~`<=>+ _a_ «quoted» ¿que? -- — … foo.bar(baz)[0] = {1: 'x'}\u{301}",
+    "▁already ▁▁marked▁ <0x41> Ġ Ċ",
+];
+
+/// A tokenizer of bytes, or of bytes spelled out, and some merges; `with` sets its other parts.
+fn made(byte_fallback: bool, with: &Json) -> Json {
+    let mut tokens: Vec<String> = vec!["<unk>".into(), "<s>".into(), "</s>".into()];
+    if byte_fallback {
+        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+    }
+    // All of Latin-1 and GPT-2's own characters are tokens.
+    tokens.extend((33..=323).filter_map(char::from_u32).map(String::from));
+    let merges = [
+        ("Ġ", "a"),
+        ("▁", "▁"),
+        ("i", "t"),
+        ("l", "l"),
+        ("o", "r"),
+        ("w", "or"),
+        ("wor", "d"),
+        ("2", "0"),
+        ("Ċ", "Ċ"),
+    ];
+    tokens.push("▁".into());
+    tokens.extend(merges.iter().map(|(a, b)| format!("{a}{b}")));
+    let vocab: serde_json::Map<String, Json> = tokens
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (token.clone(), json!(id)))
+        .collect();
+    let added = |id: usize, content: &str, flags: Json| {
+        let mut token = json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
+        token
+            .as_object_mut()
+            .unwrap()
+            .extend(flags.as_object().unwrap().clone());
+        token
+    };
+    let mut made = json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [
+            added(1, "<s>", json!({})), added(2, "</s>", json!({"rstrip": true})),
+            added(tokens.len(), "[MASK]", json!({"lstrip": true})),
+            added(vocab["word"].as_u64().unwrap() as usize, "word", json!({"single_word": true, "normalized": true, "special": false})),
+        ],
+        "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null, "end_of_word_suffix": null,
+            "fuse_unk": true, "byte_fallback": byte_fallback, "vocab": vocab, "merges": merges}
+    });
+    made.as_object_mut()
+        .unwrap()
+        .extend(with.as_object().unwrap().clone());
+    made
+}
+
+#[test]
+fn every_known_step_does_as_hugging_faces() {
+    let byte_level = |prefix: bool, regex: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex});
+    let split = |pattern: Json, behavior: &str, invert: bool| json!({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert});
+    let metaspace = |scheme: &str, split: bool| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": split});
+    let behaviors = [
+        "Removed",
+        "Isolated",
+        "MergedWithPrevious",
+        "MergedWithNext",
+        "Contiguous",
+    ];
+    let mut pre_tokenizers = vec![
+        json!(null),
+        json!({"type": "Whitespace"}),
+        json!({"type": "WhitespaceSplit"}),
+        json!({"type": "Digits", "individual_digits": true}),
+        json!({"type": "Digits", "individual_digits": false}),
+        json!({"type": "Metaspace", "replacement": "▁", "add_prefix_space": true}),
+        // Of the bundled model.
+        json!({"type": "Sequence", "pretokenizers": [metaspace("first", false),
+            split(json!({"Regex": r"'(?:s|t|re|ve|m|ll|d)\b|▁?[A-Za-z]+|▁?[0-9]|\n|▁?[^\sA-Za-z0-9▁]+|▁+"}), "Isolated", false)]}),
+        // Of Llama 3.
+        json!({"type": "Sequence", "pretokenizers": [split(json!({"Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"}), "Isolated", false), byte_level(false, false)]}),
+    ];
+    for prefix in [false, true] {
+        pre_tokenizers.extend([byte_level(prefix, true), byte_level(prefix, false)]);
+    }
+    for scheme in ["first", "never", "always"] {
+        pre_tokenizers.extend([metaspace(scheme, true), metaspace(scheme, false)]);
+    }
+    for behavior in behaviors {
+        pre_tokenizers.push(json!({"type": "Punctuation", "behavior": behavior}));
+        for invert in [false, true] {
+            pre_tokenizers.push(split(json!({"String": " "}), behavior, invert));
+            pre_tokenizers.push(split(json!({"Regex": r"\d+|\W"}), behavior, invert));
+        }
+    }
+    let mut normalizers: Vec<Json> = ["NFC", "NFD", "NFKC", "NFKD", "Lowercase"]
+        .iter()
+        .map(|form| json!({"type": form}))
+        .collect();
+    normalizers.extend([
+        json!(null),
+        json!({"type": "Strip", "strip_left": true, "strip_right": false}),
+        json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}),
+        json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁▁"}),
+    ]);
+    let cases = pre_tokenizers.iter().map(|step| ("pre_tokenizer", step));
+    for (key, step) in cases.chain(normalizers.iter().map(|step| ("normalizer", step))) {
+        for byte_fallback in [false, true] {
+            let file = serde_json::to_vec(&made(byte_fallback, &json!({key: step}))).unwrap();
+            let ours = Tokenizer::from_json(&file).unwrap_or_else(|e| panic!("{step}: {e}"));
+            let theirs = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+            assert_eq!(ours.vocab_size(), theirs.get_vocab_size(true));
+            for text in HARD {
+                let expected = theirs.encode_fast(text, false).unwrap();
+                assert_eq!(
+                    ours.encode(text, true).unwrap(),
+                    expected.get_ids(),
+                    "{step} of {text:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_post_processor_puts_first_begins_a_text() {
+    let token = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
+    let special = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let template = json!({"type": "TemplateProcessing", "single": [special("<s>"), {"Sequence": {"id": "A", "type_id": 0}}, special("</s>")],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"<s>": token("<s>", 1), "</s>": token("</s>", 2)}});
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
+    let cases = [
+        (bytes.clone(), vec![]),
+        (template.clone(), vec![1]),
+        (
+            json!({"type": "Sequence", "processors": [bytes, template]}),
+            vec![1],
+        ),
+        (
+            json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1], "trim_offsets": true, "add_prefix_space": false}),
+            vec![1],
+        ),
+    ];
+    for (post_processor, expected) in cases {
+        let file =
+            serde_json::to_vec(&made(false, &json!({"post_processor": post_processor}))).unwrap();
+        let theirs = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+        assert!(
+            theirs
+                .encode_fast("a", true)
+                .unwrap()
+                .get_ids()
+                .starts_with(&expected)
+        );
+        let ours = Tokenizer::from_json(&file).unwrap();
+        assert_eq!(
+            ours.encode("", false).unwrap(),
+            expected,
+            "{post_processor}"
+        );
+    }
 }
 
 /// A SentencePiece-like `tokenizer.json` with a BOS post-processor.
@@ -249,7 +433,38 @@ fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
     }
     let error = Tokenizer::from_json(b"{}").unwrap_err().to_string();
     assert!(
-        error.contains("the model's tokenizer cannot be used: tokenizer.json does not hold"),
+        error.contains("the model's tokenizer cannot be used: tokenizer.json does not hold byte pairs to merge (BPE)"),
         "{error}"
     );
+    let cases = [
+        (
+            json!({"pre_tokenizer": {"type": "UnicodeScripts"}}),
+            r#"has the step {"type":"UnicodeScripts"}, which Thimble does not know"#,
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"}}),
+            "the pattern '(a' that it cuts text at does not hold",
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": "a"}}),
+            "has the pattern",
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": {"String": "a"}, "behavior": "Eaten"}}),
+            "has the behavior",
+        ),
+        (
+            json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", 0.0]]}}),
+            "expected BPE",
+        ),
+        (
+            json!({"decoder": {"type": "WordPiece"}}),
+            r#"has the decoder {"type":"WordPiece"}"#,
+        ),
+    ];
+    for (part, sentence) in cases {
+        let file = serde_json::to_vec(&made(false, &part)).unwrap();
+        let error = Tokenizer::from_json(&file).expect_err(sentence).to_string();
+        assert!(error.contains(sentence), "{error}");
+    }
 }

@@ -16,7 +16,7 @@ MADE = ("lessons", "manners", "smollm2-teacher")
 
 # How often each source is read in one pass over the mixture; one that is not named, never.
 PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
-    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25,
+    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25, "lessons": 0.5, "manners": 0.5,
     "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2, "smollm2-teacher": 2,
 }
 FINETUNE = {

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use tokenizers::{
-    AddedToken,
-    decoders::byte_level::ByteLevel,
-    models::bpe::{BPE, Vocab},
-};
+use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::{
+    added_tokens::AddedToken,
     pre_tokenizers::{Style, style},
-    tokenizer::{Spelling, Tokenizer, failed},
+    tokenizer::{Parts, Spelling, Tokenizer, failed},
 };
 use crate::{Error, Result, weights::metadata::Metadata};
 
@@ -44,11 +41,7 @@ impl Tokenizer {
             .ignore_merges(ignore_merges)
             .build()
             .map_err(failed)?;
-        let mut inner = tokenizers::Tokenizer::new(bpe);
-        inner.with_normalizer(normalizer);
-        inner.with_pre_tokenizer(Some(pre_tokenizer));
-        inner.with_decoder(Some(ByteLevel::default()));
-        add_tokens(&mut inner, metadata, tokens)?;
+        let added_tokens = added_tokens(metadata, tokens)?;
 
         let id = |key: &str| metadata.optional(key, Metadata::u32);
         let bos = id("tokenizer.ggml.bos_token_id")?;
@@ -78,15 +71,17 @@ impl Tokenizer {
             .optional("tokenizer.ggml.add_bos_token", Metadata::bool)?
             .unwrap_or(adds_bos);
         let prefix = bos.filter(|_| adds_bos).into_iter().collect();
-        Ok(Tokenizer::new(
-            inner,
-            Spelling::ByteLevel,
+        Ok(Tokenizer::new(Parts {
+            normalizer,
+            pre_tokenizer,
+            bpe,
+            added_tokens,
+            spelling: Spelling::ByteLevel,
             prefix,
             bos,
             eos_ids,
             names,
-            tokens.len(),
-        ))
+        }))
     }
 }
 
@@ -129,15 +124,13 @@ fn merges(merges: &[String]) -> Result<Vec<(String, String)>> {
 }
 
 /// Tokens that are found in a text before anything else is done to it.
-fn add_tokens(
-    inner: &mut tokenizers::Tokenizer,
-    metadata: &Metadata,
-    tokens: &[String],
-) -> Result<()> {
+fn added_tokens(metadata: &Metadata, tokens: &[String]) -> Result<Vec<AddedToken>> {
     const CONTROL: i64 = 3;
     const USER_DEFINED: i64 = 4;
     let kinds = metadata.optional("tokenizer.ggml.token_type", Metadata::ints)?;
-    let Some(kinds) = kinds else { return Ok(()) };
+    let Some(kinds) = kinds else {
+        return Ok(Vec::new());
+    };
     if kinds.len() != tokens.len() {
         return Err(Error::Tokenizer(format!(
             "it has {} tokens and {} token types",
@@ -145,13 +138,13 @@ fn add_tokens(
             kinds.len()
         )));
     }
-    let of = |kind: i64| -> Vec<AddedToken> {
-        let of_kind = tokens.iter().zip(kinds).filter(|(_, k)| **k == kind);
-        of_kind
-            .map(|(t, _)| AddedToken::from(t.as_str(), kind == CONTROL).normalized(false))
-            .collect()
+    let added = |((id, content), kind): ((u32, &String), &i64)| {
+        matches!(*kind, CONTROL | USER_DEFINED).then(|| AddedToken {
+            id,
+            content: content.clone(),
+            special: *kind == CONTROL,
+            ..AddedToken::default()
+        })
     };
-    inner.add_special_tokens(&of(CONTROL));
-    inner.add_tokens(&of(USER_DEFINED));
-    Ok(())
+    Ok((0..).zip(tokens).zip(kinds).filter_map(added).collect())
 }
