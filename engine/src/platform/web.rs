@@ -84,7 +84,8 @@ impl Regex {
         // `RegExp::new` would throw, which ends the worker.
         let class = get(&js_sys::global(), "RegExp").map_err(said)?;
         let arguments = Array::of2(&javascript(pattern).into(), &"gu".into());
-        let regex = Reflect::construct(class.unchecked_ref::<Function>(), &arguments).map_err(said)?;
+        let regex =
+            Reflect::construct(class.unchecked_ref::<Function>(), &arguments).map_err(said)?;
         Ok(Regex(regex.unchecked_into()))
     }
 
