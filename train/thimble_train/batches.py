@@ -20,7 +20,7 @@ PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
     "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2, "smollm2-teacher": 2,
 }
 FINETUNE = {
-    "smollm2-teacher": 1, "manners": 4, "lessons": 0.7, "dolly-15k": 1, "small-talk-friendly": 4,
+    "smollm2-teacher": 1, "manners": 3, "lessons": 0.7, "dolly-15k": 0.5, "small-talk-friendly": 4,
     "self-dialogue": 0.15, "topical-chat": 0.15, "opentriviaqa": 0.1,
 }
 # What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.

@@ -20,9 +20,9 @@ pub(super) struct AddedToken {
     pub special: bool,
 }
 
-/// A part of a text.
+/// A piece of a text.
 #[derive(Debug, PartialEq)]
-pub(super) enum Part<'a> {
+pub(super) enum Piece<'a> {
     Text(&'a str),
     Token(u32),
 }
@@ -63,9 +63,9 @@ impl AddedTokens {
             .find(|(spelling, _)| text[at..].starts_with(spelling.as_bytes()))
     }
 
-    /// The text's parts from left to right, none of them empty.
-    pub fn cut<'a>(&self, text: &'a str) -> Vec<Part<'a>> {
-        let mut parts = Vec::new();
+    /// The text's pieces from left to right, none of them empty.
+    pub fn cut<'a>(&self, text: &'a str) -> Vec<Piece<'a>> {
+        let mut pieces = Vec::new();
         let (mut begun, mut at) = (0, 0);
         while at < text.len() {
             let Some((spelling, token)) = self.at(text.as_bytes(), at) else {
@@ -86,15 +86,15 @@ impl AddedTokens {
                 to = text.len() - text[to..].trim_start().len();
             }
             if begun < from {
-                parts.push(Part::Text(&text[begun..from]));
+                pieces.push(Piece::Text(&text[begun..from]));
             }
-            parts.push(Part::Token(token.id));
+            pieces.push(Piece::Token(token.id));
             (begun, at) = (to, at.max(to));
         }
         if begun < text.len() {
-            parts.push(Part::Text(&text[begun..]));
+            pieces.push(Piece::Text(&text[begun..]));
         }
-        parts
+        pieces
     }
 }
 
@@ -127,15 +127,15 @@ mod tests {
         assert_eq!(
             tokens.cut("x<a><b><a>  é\té y"),
             [
-                Part::Text("x"),
-                Part::Token(2),
-                Part::Token(1),
-                Part::Token(3),
-                Part::Token(3),
-                Part::Text("y")
+                Piece::Text("x"),
+                Piece::Token(2),
+                Piece::Token(1),
+                Piece::Token(3),
+                Piece::Token(3),
+                Piece::Text("y")
             ]
         );
         assert_eq!(tokens.cut(""), []);
-        assert_eq!(AddedTokens::default().cut("<a>"), [Part::Text("<a>")]);
+        assert_eq!(AddedTokens::default().cut("<a>"), [Piece::Text("<a>")]);
     }
 }

@@ -6,8 +6,9 @@ use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::{
     added_tokens::AddedToken,
+    pipeline::Pipeline,
     pre_tokenizers::{Style, style},
-    tokenizer::{Parts, Spelling, Tokenizer, failed},
+    tokenizer::{Spelling, Tokenizer, failed},
 };
 use crate::{Error, Result, weights::metadata::Metadata};
 
@@ -71,17 +72,16 @@ impl Tokenizer {
             .optional("tokenizer.ggml.add_bos_token", Metadata::bool)?
             .unwrap_or(adds_bos);
         let prefix = bos.filter(|_| adds_bos).into_iter().collect();
-        Ok(Tokenizer::new(Parts {
-            normalizer,
-            pre_tokenizer,
-            bpe,
+        let pipeline = Pipeline::new(&added_tokens, normalizer, pre_tokenizer, bpe);
+        Ok(Tokenizer::new(
+            pipeline,
             added_tokens,
-            spelling: Spelling::ByteLevel,
+            Spelling::ByteLevel,
             prefix,
             bos,
             eos_ids,
             names,
-        }))
+        ))
     }
 }
 

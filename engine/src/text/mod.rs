@@ -7,6 +7,7 @@ pub mod tokenizer;
 mod added_tokens;
 mod dates;
 mod gguf_vocabulary;
+mod pipeline;
 mod pre_tokenizers;
 mod steps;
 

@@ -7,20 +7,16 @@ use serde_json::Value as Json;
 use tokenizers::{Model, models::bpe::BPE};
 
 use super::{
-    added_tokens::{AddedToken, AddedTokens, Part},
-    steps::{self, Step, Word, character_byte},
+    added_tokens::AddedToken,
+    pipeline::Pipeline,
+    steps::{self, character_byte},
 };
 use crate::{Error, Result};
 
 /// A model's tokenizer, from `tokenizer.json` or from a GGUF's metadata.
 #[derive(Debug)]
 pub struct Tokenizer {
-    /// Added tokens that are found in the text as it is written, and in the normalized text.
-    written: AddedTokens,
-    normalized: AddedTokens,
-    normalizer: Vec<Step>,
-    pre_tokenizer: Vec<Step>,
-    bpe: BPE,
+    pipeline: Pipeline,
     spelling: Spelling,
     special: HashSet<u32>,
     /// Added tokens are spelled as plain text, whatever the others are.
@@ -41,19 +37,6 @@ pub(super) enum Spelling {
     ByteLevel,
     /// SentencePiece's: `▁` is a space, `<0xAB>` a byte, everything else itself.
     SentencePiece,
-}
-
-/// What a tokenizer is made of.
-pub(super) struct Parts {
-    pub normalizer: Vec<Step>,
-    pub pre_tokenizer: Vec<Step>,
-    pub bpe: BPE,
-    pub added_tokens: Vec<AddedToken>,
-    pub spelling: Spelling,
-    pub prefix: Vec<u32>,
-    pub bos: Option<u32>,
-    pub eos_ids: Vec<u32>,
-    pub names: BTreeMap<String, String>,
 }
 
 /// `tokenizer.json`, as far as it is read. What serves training (padding, truncation) is not.
@@ -145,56 +128,54 @@ impl Tokenizer {
         eos_ids.extend(names.get("eos_token").and_then(|t| id(t)));
         let named_bos = names.get("bos_token").and_then(|t| id(t));
         let bos = named_bos.or_else(|| int_or_ints(&config["bos_token_id"]).first().copied());
-        Ok(Tokenizer::new(Parts {
-            normalizer: steps::from_json(&file.normalizer)?,
-            pre_tokenizer: steps::from_json(&file.pre_tokenizer)?,
-            spelling: spelling(&file.decoder)?,
-            prefix: prefix(&file.post_processor),
-            bpe: file.model,
-            added_tokens: file.added_tokens,
-            bos,
-            eos_ids,
-            names,
-        }))
-    }
-
-    pub(super) fn new(parts: Parts) -> Tokenizer {
-        let Parts {
-            normalizer,
-            pre_tokenizer,
-            bpe,
+        let pipeline = Pipeline::new(
+            &file.added_tokens,
+            steps::from_json(&file.normalizer)?,
+            steps::from_json(&file.pre_tokenizer)?,
+            file.model,
+        );
+        let spelling = spelling(&file.decoder)?;
+        let prefix = prefix(&file.post_processor);
+        let added_tokens = file.added_tokens;
+        Ok(Tokenizer::new(
+            pipeline,
             added_tokens,
             spelling,
             prefix,
             bos,
-            mut eos_ids,
+            eos_ids,
             names,
-        } = parts;
-        let with_id = |token: &AddedToken| (token.id, token.content.clone());
-        let added: HashMap<u32, String> = added_tokens.iter().map(with_id).collect();
+        ))
+    }
+
+    pub(super) fn new(
+        pipeline: Pipeline,
+        added_tokens: Vec<AddedToken>,
+        spelling: Spelling,
+        prefix: Vec<u32>,
+        bos: Option<u32>,
+        mut eos_ids: Vec<u32>,
+        names: BTreeMap<String, String>,
+    ) -> Tokenizer {
+        let bpe = &pipeline.bpe;
         let special = added_tokens.iter().filter(|token| token.special);
         let special: HashSet<u32> = special.map(|token| token.id).collect();
         let ends = END_TOKENS
             .iter()
-            .filter_map(|t| id_of(&added_tokens, &bpe, t));
+            .filter_map(|t| id_of(&added_tokens, bpe, t));
         eos_ids.extend(ends.filter(|id| special.contains(id)));
         eos_ids.sort_unstable();
         eos_ids.dedup();
-        let beyond = added.values().filter(|t| bpe.token_to_id(t).is_none());
+        let beyond = added_tokens
+            .iter()
+            .filter(|t| bpe.token_to_id(&t.content).is_none());
         let vocab_size = bpe.get_vocab_size() + beyond.count();
-        let (normalized, written): (Vec<_>, Vec<_>) =
-            added_tokens.into_iter().partition(|token| token.normalized);
-        let as_written = |token: AddedToken| (token.content.clone(), token);
-        let as_normalized = |token: AddedToken| (joined(&normalizer, &token.content), token);
+        let with_id = |token: AddedToken| (token.id, token.content);
         Tokenizer {
-            written: AddedTokens::new(written.into_iter().map(as_written).collect()),
-            normalized: AddedTokens::new(normalized.into_iter().map(as_normalized).collect()),
-            normalizer,
-            pre_tokenizer,
-            bpe,
+            pipeline,
             spelling,
             special,
-            added,
+            added: added_tokens.into_iter().map(with_id).collect(),
             prefix,
             bos,
             eos_ids,
@@ -212,40 +193,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when the tokenizer fails on this text.
     pub fn encode(&self, text: &str, from_template: bool) -> Result<Vec<u32>> {
-        let mut ids = if from_template {
-            Vec::new()
-        } else {
-            self.prefix.clone()
-        };
-        for (number, part) in self.written.cut(text).into_iter().enumerate() {
-            let text = match part {
-                Part::Token(id) => {
-                    ids.push(id);
-                    continue;
-                }
-                Part::Text(text) => joined(&self.normalizer, text),
-            };
-            for (within, part) in self.normalized.cut(&text).into_iter().enumerate() {
-                match part {
-                    Part::Token(id) => ids.push(id),
-                    Part::Text(text) => self.merge(text, number == 0 && within == 0, &mut ids)?,
-                }
-            }
-        }
-        Ok(ids)
-    }
-
-    /// Adds the ids of a text without added tokens. `is_start`: the whole text begins with it.
-    fn merge(&self, text: &str, is_start: bool, ids: &mut Vec<u32>) -> Result<()> {
-        let text = Word {
-            text: text.to_string(),
-            is_start,
-        };
-        for word in steps::run(&self.pre_tokenizer, text) {
-            let tokens = self.bpe.tokenize(&word.text).map_err(failed)?;
-            ids.extend(tokens.iter().map(|token| token.id));
-        }
-        Ok(())
+        let ids = self.pipeline.encode(text)?;
+        let prefix = if from_template { &[] } else { &self.prefix[..] };
+        Ok([prefix, &ids].concat())
     }
 
     /// The text bytes of one token, which need not be whole characters. Special tokens and ids beyond the
@@ -257,7 +207,7 @@ impl Tokenizer {
         if let Some(text) = self.added.get(&id) {
             return text.clone().into_bytes();
         }
-        let Some(token) = self.bpe.id_to_token(id) else {
+        let Some(token) = self.pipeline.bpe.id_to_token(id) else {
             return Vec::new();
         };
         match self.spelling {
@@ -353,16 +303,6 @@ fn prefix(post_processor: &Json) -> Vec<u32> {
         "BertProcessing" | "RobertaProcessing" => int_or_ints(&post_processor["cls"][1]),
         _ => Vec::new(),
     }
-}
-
-/// What normalizers make of a text.
-fn joined(normalizer: &[Step], text: &str) -> String {
-    let text = Word {
-        text: text.to_string(),
-        is_start: true,
-    };
-    let words = steps::run(normalizer, text);
-    words.into_iter().map(|word| word.text).collect()
 }
 
 /// The id of a token as it is spelled.
