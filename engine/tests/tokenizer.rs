@@ -237,6 +237,69 @@ fn sentencepiece_spells_bytes_and_spaces() {
     assert_eq!(pieces, ["", "ab", " ", "", "é", " a"]);
 }
 
+/// A GGUF's settings with SentencePiece's own vocabulary of Llama's kind, and what it makes of strings.
+fn pieces() -> (Metadata, Vec<(String, Vec<u32>)>) {
+    let path = here("tests/golden/sentencepiece_tokens.json");
+    let mut json: Json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let mut metadata = Metadata::new("m.gguf");
+    let values = [
+        ("model", Value::Str("llama".into())),
+        (
+            "tokens",
+            Value::Strings(serde_json::from_value(json["tokens"].take()).unwrap()),
+        ),
+        (
+            "scores",
+            Value::Floats(serde_json::from_value(json["scores"].take()).unwrap()),
+        ),
+        (
+            "token_type",
+            Value::Ints(serde_json::from_value(json["token_type"].take()).unwrap()),
+        ),
+        ("bos_token_id", Value::Uint(1)),
+        ("eos_token_id", Value::Uint(2)),
+    ];
+    for (key, value) in values {
+        metadata.insert(format!("tokenizer.ggml.{key}"), value);
+    }
+    (
+        metadata,
+        serde_json::from_value(json["cases"].take()).unwrap(),
+    )
+}
+
+#[test]
+fn a_gguf_cuts_as_sentencepiece_does() {
+    let (mut metadata, cases) = pieces();
+    let tokenizer = Tokenizer::from_gguf(&metadata).unwrap();
+    assert_eq!(cases.len(), 800);
+    for (text, ids) in &cases {
+        assert_eq!(&tokenizer.encode(text, true).unwrap(), ids, "{text:?}");
+        let mut stream = TokenStream::new(&[], tokenizer.begins_with_space());
+        let bytes = ids.iter().map(|id| tokenizer.token_bytes(*id));
+        let mut streamed: String = bytes.map(|bytes| stream.push(&bytes)).collect();
+        streamed += &stream.finish();
+        // A blank is all that SentencePiece's sign can mean.
+        assert_eq!(streamed, text.replace('▁', " "));
+    }
+    assert_eq!((tokenizer.bos(), tokenizer.add_bos()), (Some(1), true));
+    assert_eq!(tokenizer.eos_ids(), [2]);
+    let a = tokenizer.encode("a", true).unwrap();
+    assert_eq!(
+        tokenizer.encode("a<s>a", false).unwrap(),
+        [&[1], &a[..], &[1], &a].concat()
+    );
+
+    let key = "tokenizer.ggml.add_space_prefix".to_string();
+    metadata.insert(key, Value::Bool(false));
+    let without = Tokenizer::from_gguf(&metadata).unwrap();
+    assert_eq!(without.encode(" a", true).unwrap(), a);
+
+    metadata.insert("tokenizer.ggml.scores".into(), Value::Floats(vec![0.0]));
+    let error = Tokenizer::from_gguf(&metadata).unwrap_err().to_string();
+    assert!(error.contains("it has 1000 tokens and 1 scores"), "{error}");
+}
+
 #[test]
 fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
     let with = |key: &str, value: Value| {
@@ -261,8 +324,8 @@ fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
     let cases = [
         (
             "model",
-            Value::Str("llama".into()),
-            "holds a tokenizer of the kind 'llama', and Thimble reads 'gpt2'",
+            Value::Str("bert".into()),
+            "holds a tokenizer of the kind 'bert', and Thimble reads 'gpt2'",
         ),
         (
             "pre",

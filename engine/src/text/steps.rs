@@ -272,6 +272,24 @@ fn split(at: Pattern, behavior: Behavior) -> Result<Step> {
     })
 }
 
+/// SentencePiece's normalizer: `▁` for a blank, and before the text if it is to have one there.
+pub(super) fn spaces(prefix: bool) -> Vec<Step> {
+    let mark = || "▁".to_string();
+    let first = Step::Prefix {
+        text: mark(),
+        when: When::Always,
+    };
+    let blanks = Step::Replace {
+        what: Pattern::Text(" ".to_string()),
+        with: mark(),
+    };
+    prefix
+        .then_some(first)
+        .into_iter()
+        .chain([blanks])
+        .collect()
+}
+
 /// The steps that `tokenizer.json` has as its `normalizer` or its `pre_tokenizer`.
 ///
 /// # Errors
