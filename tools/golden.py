@@ -7,6 +7,7 @@ NAME is one of
     tiny      models/tiny-*/                         random checkpoints and GGUF files
               engine/tests/golden/tiny-*.safetensors   their logits, by transformers or by tools/references/
     tokens    engine/tests/golden/smollm2_tokens.json        2,000 strings and their ids by `tokenizers`
+    pieces    engine/tests/golden/sentencepiece_tokens.json  800 strings and their ids by SentencePiece
     text      engine/tests/golden/smollm2_text.json          12 greedy texts by llama.cpp and by transformers in f32
     speed     prints llama.cpp's tokens per second on this machine (writes nothing)
 
@@ -79,17 +80,26 @@ engine/tests/golden/smollm2_tokens.json
     }
     The tokenizer is built from the GGUF's tokens, merges and token types in the way SmolLM2's authors
     publish it: Digits(individual_digits), ByteLevel(use_regex, no prefix space), BPE, special tokens.
+
+engine/tests/golden/sentencepiece_tokens.json
+    {
+      "by": {"sentencepiece": version}
+      "tokens": [text], "scores": [f], "token_type": [kind]    as GGUF has them in tokenizer.ggml.*
+      "cases": [ [string, [ids]], ... ]         800, one a line; no BOS
+    }
 """
 
 import argparse
 import hashlib
 import importlib.metadata
+import io
 import json
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import sentencepiece
 import torch
 import transformers
 from llama_cpp import GGML_TYPE_F32
@@ -153,6 +163,28 @@ def tokens(gguf_path):
         "cases": cases, "lossy": lossy, "llama_cpp_differs": differs,
     })
     print(f"tokens: {len(cases)} strings, {len(lossy)} not restored, {len(differs)} other ids by llama.cpp")
+
+
+def pieces(_):
+    """A small vocabulary with the settings of Llama's, and what SentencePiece itself makes of strings with it."""
+    strings = token_strings.strings(["[no token]"])
+    # Other scripts are left to bytes.
+    latin = [line for string in strings for line in string.splitlines() if line and max(line) < "\u0250"]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(latin), model_writer=model,
+        model_type="bpe", vocab_size=1000, character_coverage=0.99, byte_fallback=True, split_digits=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, allow_whitespace_only_pieces=True,
+        minloglevel=2,
+    )
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    ids = range(sp.get_piece_size())
+    kinds = [2 if sp.is_unknown(i) else 3 if sp.is_control(i) else 6 if sp.is_byte(i) else 1 for i in ids]
+    write_json_lines(GOLDEN / "sentencepiece_tokens.json", {
+        "by": versions("sentencepiece"), "tokens": [sp.id_to_piece(i) for i in ids],
+        "scores": [sp.get_score(i) for i in ids], "token_type": kinds,
+        "cases": [[string, sp.encode(string)] for string in strings[::2][:800]],
+    })
 
 
 def text(gguf_path):
@@ -276,7 +308,7 @@ def write_json_lines(path, value):
 
 
 def main():
-    goldens = {"tiny": tiny, "tokens": tokens, "text": text, "speed": speed}
+    goldens = {"tiny": tiny, "tokens": tokens, "pieces": pieces, "text": text, "speed": speed}
     parser = argparse.ArgumentParser(description="Writes the golden files of Thimble's tests.")
     parser.add_argument("name", nargs="*", help=f"{', '.join(goldens)}; all of them when none is given")
     parser.add_argument("--gguf", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf, by default in models/cache/")
@@ -285,7 +317,7 @@ def main():
     names = arguments.name or list(goldens)
     if unknown := set(names) - set(goldens):
         parser.error(f"no golden is called {', '.join(sorted(unknown))}; there are {', '.join(goldens)}")
-    if names != ["tiny"] and not gguf_path.is_file():
+    if not set(names) <= {"tiny", "pieces"} and not gguf_path.is_file():
         sys.exit(f"{gguf_path} is not there: run `cargo xtask serve` once, which fetches it, or say --gguf FILE")
     torch.set_num_threads(1)  # sums in the same order on every machine
     transformers.utils.logging.disable_progress_bar()

@@ -1,6 +1,9 @@
 //! The engine as a browser runs it: wasm32 in a worker, WebGPU on whatever adapter there is.
 #![cfg(target_arch = "wasm32")]
 
+#[path = "common/steps.rs"]
+mod steps;
+
 use engine::{
     BackendChoice, Engine, LoadOptions, Sampling, Source,
     session::{End, Tick},
@@ -162,4 +165,21 @@ async fn a_blob_ends_where_it_ends() {
             .await
             .is_err()
     );
+}
+
+/// Regular expressions and normal forms are the browser's here, and Hugging Face's natively.
+#[wasm_bindgen_test]
+fn every_known_step_does_as_hugging_faces() {
+    steps::each_does_as_hugging_faces();
+}
+
+#[wasm_bindgen_test]
+fn a_pattern_that_is_none_gives_a_sentence() {
+    let split =
+        serde_json::json!({"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"});
+    let file = steps::made(false, &serde_json::json!({"pre_tokenizer": split}));
+    let file = serde_json::to_vec(&file).unwrap();
+    let error = engine::text::Tokenizer::from_json(&file).unwrap_err();
+    let sentence = "the pattern '(a' that it cuts text at does not hold";
+    assert!(error.to_string().contains(sentence), "{error}");
 }

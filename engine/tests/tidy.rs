@@ -71,7 +71,7 @@ fn modules_import_only_what_they_may() {
 
 #[test]
 fn only_a_few_files_know_the_platform() {
-    let may_use_browser = ["platform.rs", "source.rs", "shared_array.rs"];
+    let may_use_browser = ["web.rs", "source.rs", "shared_array.rs"];
     let mut with_cfg = Vec::new();
     for file in source().iter().flat_map(|src| rust_files(src)) {
         let code = code_of(&file);

@@ -1,5 +1,8 @@
 //! Tokens equal those of Hugging Face's tokenizers, and bytes join to the text again.
 
+#[path = "common/steps.rs"]
+mod steps;
+
 use std::{fs, path::PathBuf, time::Instant};
 
 use engine::{
@@ -40,7 +43,9 @@ fn golden() -> Golden {
     }
 }
 
-fn check_all(tokenizer: &Tokenizer) {
+/// The golden cases, which Python's tokenizers wrote, and texts as Rust's decode them.
+fn check_all(tokenizer: &Tokenizer, theirs: &tokenizers::Tokenizer) {
+    let decode = |ids: &[u32]| theirs.decode(ids, false).unwrap();
     let Golden { cases, lossy } = golden();
     assert_eq!(cases.len(), 2_000);
     for (i, (text, ids)) in cases.iter().enumerate() {
@@ -53,7 +58,7 @@ fn check_all(tokenizer: &Tokenizer) {
             .iter()
             .find(|(at, _)| *at == i)
             .map_or(text, |(_, decoded)| decoded);
-        assert_eq!(&tokenizer.decode(ids).unwrap(), decoded, "case {i}");
+        assert_eq!(&decode(ids), decoded, "case {i}");
         let plain: Vec<u32> = ids
             .iter()
             .copied()
@@ -65,7 +70,7 @@ fn check_all(tokenizer: &Tokenizer) {
             .map(|id| stream.push(&tokenizer.token_bytes(*id)))
             .collect();
         streamed += &stream.finish();
-        assert_eq!(streamed, tokenizer.decode(&plain).unwrap(), "case {i}");
+        assert_eq!(streamed, decode(&plain), "case {i}");
     }
 }
 
@@ -80,12 +85,15 @@ fn gguf_tokens_equal_hugging_faces() {
     assert_eq!(tokenizer.vocab_size(), 49_152);
     assert_eq!((tokenizer.bos(), tokenizer.add_bos()), (Some(1), false));
     assert_eq!(tokenizer.eos_ids(), [0, 2]);
-    assert_eq!(tokenizer.id("<|im_end|>"), Some(2));
     assert!(tokenizer.is_special(16) && !tokenizer.is_special(17));
     assert_eq!(tokenizer.names()["eos_token"], "<|im_end|>");
     assert_eq!(tokenizer.token_bytes(2), b"");
     assert_eq!(tokenizer.token_bytes(1 << 30), b"");
-    check_all(&tokenizer);
+    let theirs = serde_json::to_vec(&as_tokenizer_json(&metadata)).unwrap();
+    check_all(
+        &tokenizer,
+        &tokenizers::Tokenizer::from_bytes(theirs).unwrap(),
+    );
 }
 
 /// The same tokenizer as `tokenizer.json`, as its authors publish it.
@@ -120,7 +128,58 @@ fn tokenizer_json_tokens_equal_hugging_faces() {
     let bytes = serde_json::to_vec(&as_tokenizer_json(&smollm2())).unwrap();
     let tokenizer = Tokenizer::from_json(&bytes).unwrap();
     assert_eq!(tokenizer.eos_ids(), [0, 2]);
-    check_all(&tokenizer);
+    check_all(
+        &tokenizer,
+        &tokenizers::Tokenizer::from_bytes(&bytes).unwrap(),
+    );
+}
+
+#[test]
+fn every_known_step_does_as_hugging_faces() {
+    steps::each_does_as_hugging_faces();
+}
+
+#[test]
+fn what_a_post_processor_puts_first_begins_a_text() {
+    let token = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
+    let special = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let template = json!({"type": "TemplateProcessing", "single": [special("<s>"), {"Sequence": {"id": "A", "type_id": 0}}, special("</s>")],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"<s>": token("<s>", 1), "</s>": token("</s>", 2)}});
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
+    let cases = [
+        (bytes.clone(), vec![]),
+        (template.clone(), vec![1]),
+        (
+            json!({"type": "Sequence", "processors": [bytes, template]}),
+            vec![1],
+        ),
+        (
+            json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1], "trim_offsets": true, "add_prefix_space": false}),
+            vec![1],
+        ),
+    ];
+    for (post_processor, expected) in cases {
+        let file = serde_json::to_vec(&steps::made(
+            false,
+            &json!({"post_processor": post_processor}),
+        ))
+        .unwrap();
+        let theirs = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+        assert!(
+            theirs
+                .encode_fast("a", true)
+                .unwrap()
+                .get_ids()
+                .starts_with(&expected)
+        );
+        let ours = Tokenizer::from_json(&file).unwrap();
+        assert_eq!(
+            ours.encode("", false).unwrap(),
+            expected,
+            "{post_processor}"
+        );
+    }
 }
 
 /// A SentencePiece-like `tokenizer.json` with a BOS post-processor.
@@ -178,6 +237,69 @@ fn sentencepiece_spells_bytes_and_spaces() {
     assert_eq!(pieces, ["", "ab", " ", "", "é", " a"]);
 }
 
+/// A GGUF's settings with SentencePiece's own vocabulary of Llama's kind, and what it makes of strings.
+fn pieces() -> (Metadata, Vec<(String, Vec<u32>)>) {
+    let path = here("tests/golden/sentencepiece_tokens.json");
+    let mut json: Json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let mut metadata = Metadata::new("m.gguf");
+    let values = [
+        ("model", Value::Str("llama".into())),
+        (
+            "tokens",
+            Value::Strings(serde_json::from_value(json["tokens"].take()).unwrap()),
+        ),
+        (
+            "scores",
+            Value::Floats(serde_json::from_value(json["scores"].take()).unwrap()),
+        ),
+        (
+            "token_type",
+            Value::Ints(serde_json::from_value(json["token_type"].take()).unwrap()),
+        ),
+        ("bos_token_id", Value::Uint(1)),
+        ("eos_token_id", Value::Uint(2)),
+    ];
+    for (key, value) in values {
+        metadata.insert(format!("tokenizer.ggml.{key}"), value);
+    }
+    (
+        metadata,
+        serde_json::from_value(json["cases"].take()).unwrap(),
+    )
+}
+
+#[test]
+fn a_gguf_cuts_as_sentencepiece_does() {
+    let (mut metadata, cases) = pieces();
+    let tokenizer = Tokenizer::from_gguf(&metadata).unwrap();
+    assert_eq!(cases.len(), 800);
+    for (text, ids) in &cases {
+        assert_eq!(&tokenizer.encode(text, true).unwrap(), ids, "{text:?}");
+        let mut stream = TokenStream::new(&[], tokenizer.begins_with_space());
+        let bytes = ids.iter().map(|id| tokenizer.token_bytes(*id));
+        let mut streamed: String = bytes.map(|bytes| stream.push(&bytes)).collect();
+        streamed += &stream.finish();
+        // A blank is all that SentencePiece's sign can mean.
+        assert_eq!(streamed, text.replace('▁', " "));
+    }
+    assert_eq!((tokenizer.bos(), tokenizer.add_bos()), (Some(1), true));
+    assert_eq!(tokenizer.eos_ids(), [2]);
+    let a = tokenizer.encode("a", true).unwrap();
+    assert_eq!(
+        tokenizer.encode("a<s>a", false).unwrap(),
+        [&[1], &a[..], &[1], &a].concat()
+    );
+
+    let key = "tokenizer.ggml.add_space_prefix".to_string();
+    metadata.insert(key, Value::Bool(false));
+    let without = Tokenizer::from_gguf(&metadata).unwrap();
+    assert_eq!(without.encode(" a", true).unwrap(), a);
+
+    metadata.insert("tokenizer.ggml.scores".into(), Value::Floats(vec![0.0]));
+    let error = Tokenizer::from_gguf(&metadata).unwrap_err().to_string();
+    assert!(error.contains("it has 1000 tokens and 1 scores"), "{error}");
+}
+
 #[test]
 fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
     let with = |key: &str, value: Value| {
@@ -202,8 +324,8 @@ fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
     let cases = [
         (
             "model",
-            Value::Str("llama".into()),
-            "holds a tokenizer of the kind 'llama', and Thimble reads 'gpt2'",
+            Value::Str("bert".into()),
+            "holds a tokenizer of the kind 'bert', and Thimble reads 'gpt2'",
         ),
         (
             "pre",
@@ -249,7 +371,38 @@ fn a_tokenizer_that_cannot_be_used_gives_a_sentence() {
     }
     let error = Tokenizer::from_json(b"{}").unwrap_err().to_string();
     assert!(
-        error.contains("the model's tokenizer cannot be used: tokenizer.json does not hold"),
+        error.contains("the model's tokenizer cannot be used: tokenizer.json does not hold byte pairs to merge (BPE)"),
         "{error}"
     );
+    let cases = [
+        (
+            json!({"pre_tokenizer": {"type": "UnicodeScripts"}}),
+            r#"has the step {"type":"UnicodeScripts"}, which Thimble does not know"#,
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"}}),
+            "the pattern '(a' that it cuts text at does not hold",
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": "a"}}),
+            "has the pattern",
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": {"String": "a"}, "behavior": "Eaten"}}),
+            "has the behavior",
+        ),
+        (
+            json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", 0.0]]}}),
+            "expected BPE",
+        ),
+        (
+            json!({"decoder": {"type": "WordPiece"}}),
+            r#"has the decoder {"type":"WordPiece"}"#,
+        ),
+    ];
+    for (part, sentence) in cases {
+        let file = serde_json::to_vec(&steps::made(false, &part)).unwrap();
+        let error = Tokenizer::from_json(&file).expect_err(sentence).to_string();
+        assert!(error.contains(sentence), "{error}");
+    }
 }

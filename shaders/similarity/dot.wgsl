@@ -1,13 +1,19 @@
-// q . k, of SHARE queries with four keys
+// q . k, of SHARE queries with four keys a block
 fn prepare(head: u32, local: u32) {}
 
-fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
-    var sums = array<vec4<f32>, 4>();
+fn similarities(query: u32, key: array<vec4<u32>, BLOCKS>) -> array<array<vec4<f32>, 4>, BLOCKS> {
+    var sums = array<array<vec4<f32>, 4>, BLOCKS>();
     for (var i = 0u; i < QUADS; i += 1u) {
-        let at = key * QUADS + i;
-        let four = mat4x4(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
+        var a = array<vec4<f32>, 4>();
         for (var h = 0u; h < SHARE; h += 1u) {
-            sums[h] += q[(query + h) * QUADS + i] * four;
+            a[h] = q[(query + h) * QUADS + i];
+        }
+        for (var b = 0u; b < BLOCKS; b += 1u) {
+            let at = key[b] * QUADS + i;
+            let four = mat4x4(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
+            for (var h = 0u; h < SHARE; h += 1u) {
+                sums[b][h] += a[h] * four;
+            }
         }
     }
     return sums;

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from thimble_train import lessons, manners, numbers, stories
+from thimble_train import lessons, manners, numbers, recall, stories
 from thimble_train.clean import Duplicates, is_held_out, is_plain, is_prose, is_rude, normalise
 from thimble_train.dialogues import answer_in_full, tidy
 from thimble_train.english import a, in_words, joined
@@ -230,3 +230,10 @@ def test_prepare_writes_both_files(data, tmp_path, capsys):
                                                                                   "The color of the sun is yellow."]]
     assert "fuck" not in json.dumps(talk)
     assert "all" in capsys.readouterr().out
+
+
+def test_recall_asks_what_can_be_asked_first():
+    asked = recall.questions(50)
+    assert len(asked) == len({question for question, _ in asked}) == 50
+    assert all(answers and "{" not in question + "".join(answers) for question, answers in asked)
+    assert not {"Why?", "Tell me more."} & {question for question, _ in recall.questions(10_000)}

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer
 
 from thimble_train import tokenizer as tok
-from thimble_train.batches import Documents
+from thimble_train.batches import Documents, joined_conversations
 from thimble_train.checkpoint import load_model, read_back
 from thimble_train.config import SIZES
 from thimble_train.export import difference, export, packed_tensors
@@ -140,6 +140,18 @@ def test_documents_follow_one_another(work):
     assert a[0, 32] == a[1, 0] and a[1, 32] == b[0, 0]
     assert a[0, 0] == tok.BOS and tok.ASSISTANT in a
     assert np.all(np.diff(documents.bounds) > 0)
+
+
+def test_some_conversations_go_from_one_thing_to_another():
+    rows = [{"source": "lessons", "turns": [f"Question {i}?", f"Answer {i}."]} for i in range(40)]
+    others = [{"source": "lessons", "turns": ["Too long?", "x" * 600]}, {"source": "self-dialogue", "turns": ["a", "b"]},
+              {"source": "wordset", "text": "a text"}]
+    found = list(joined_conversations(rows + others, share=0.5))
+    assert len(found) == 20 and {len(row["turns"]) for row in found} == {4, 6}
+    for row in found:
+        assert row["source"] == "joined"
+        numbers = [turn.rstrip("?.").split()[1] for turn in row["turns"]]
+        assert numbers[::2] == numbers[1::2] and len(set(numbers)) == len(numbers) // 2, "whole, and each once"
 
 
 def test_what_is_learnt_of_a_document_does_not_depend_on_where_a_batch_ends(work):

@@ -30,6 +30,7 @@ def main():
     talk = command("transcripts", "thirty conversations with FOLDER's model by the program THIMBLE", "THIMBLE", "FOLDER", "OUT")
     talk.add_argument("settings", nargs=argparse.REMAINDER, help="as for `thimble chat`")
     command("sweep", "those conversations under several samplings", "THIMBLE", "FOLDER")
+    command("recall", "how often hand-written questions get their answers", "THIMBLE", "FOLDER")
     command("curves", "the picture of WORK/curves.csv", "WORK", "PICTURE")
     everything = command("all", "from prepare to export, in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
     everything.add_argument("--tokens", type=int, default=1_000_000)
@@ -67,6 +68,9 @@ def run(command, a):
     elif command == "sweep":
         from thimble_train.transcripts import sweep
         sweep(a.THIMBLE, a.FOLDER)
+    elif command == "recall":
+        from thimble_train.recall import recall
+        recall(a.THIMBLE, a.FOLDER)
     elif command == "curves":
         from thimble_train.evaluate import draw_curves
         draw_curves(Path(a.WORK) / "curves.csv", a.PICTURE)

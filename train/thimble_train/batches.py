@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import random
 
 import numpy as np
 import torch
@@ -12,15 +13,17 @@ from thimble_train import tokenizer as tok
 
 PROSE = ("childrens-stories", "classic-books", "onestopenglish", "openstax", "wordset", "world-factbook")
 FOUND = ("dolly-15k", "opentriviaqa", "self-dialogue", "small-talk-friendly", "topical-chat")
-MADE = ("lessons", "manners", "smollm2-teacher")
+MADE = ("lessons", "manners", "smollm2-teacher", "joined")
+# What visitors do, and no source: they go from one thing to another.
+JOINED = ("dolly-15k", "lessons", "manners", "small-talk-friendly", "smollm2-teacher")
 
 # How often each source is read in one pass over the mixture; one that is not named, never.
 PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
-    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25,
+    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25, "lessons": 0.5, "manners": 0.5, "joined": 0.5,
     "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2, "smollm2-teacher": 2,
 }
 FINETUNE = {
-    "smollm2-teacher": 1, "manners": 4, "lessons": 0.7, "dolly-15k": 1, "small-talk-friendly": 4,
+    "joined": 1, "smollm2-teacher": 0.7, "manners": 1.5, "lessons": 0.4, "dolly-15k": 0.5, "small-talk-friendly": 4,
     "self-dialogue": 0.15, "topical-chat": 0.15, "opentriviaqa": 0.1,
 }
 # What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.
@@ -109,12 +112,23 @@ class Documents:
                 ids, own = ids[n:], own[n:]
 
 
+def joined_conversations(rows, share=0.3, longest=600, seed=0):
+    """Conversations of two or three that have nothing to do with one another, so many for each row that may be joined.
+    Without them a model takes every question for one about what was said before."""
+    draw = random.Random(seed)
+    short = [row["turns"] for row in rows if row["source"] in JOINED and sum(map(len, row["turns"])) <= longest]
+    for _ in range(int(share * len(short))):
+        parts = draw.sample(short, min(len(short), draw.choice((2, 2, 3))))
+        yield {"source": "joined", "turns": [turn for part in parts for turn in part]}
+
+
 def encode(config, work):
     """Trains the tokenizer on the texts of the folder `work` and writes tokenizer.json, train.npz and held-out.npz.
 
     The teacher's conversations have no held-out part of their own: what they are judged by is other people's.
     """
     rows = [row for name in ("prose", "conversations", "teacher") for row in rows_of(work, name)]
+    rows += joined_conversations(rows)
     path = work / "tokenizer.json"
     if path.exists():
         tokenizer = Tokenizer.from_file(str(path))

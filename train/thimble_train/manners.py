@@ -139,7 +139,8 @@ class Talk:
 
 
 def chain(intents, draw):
-    """Two to four exchanges: a greeting perhaps, one or two subjects and what follows them, perhaps thanks."""
+    """Two to four exchanges: a greeting perhaps, one or two subjects and what follows them, perhaps thanks, after which some
+    go on."""
     talk = Talk(draw)
     subjects = [i for i in intents if i.group not in (*OPENINGS, *CLOSINGS, *REPLIES)]
     exchanges = draw.choice((2, 2, 3, 3, 4))
@@ -154,6 +155,9 @@ def chain(intents, draw):
         if talk.turns and last and chance < 0.3:
             intent = draw.choice([i for i in intents if i.group in CLOSINGS])
             talk.say(intent.questions, intent.answers)
+        elif talk.turns and chance < 0.1:
+            intent = draw.choice([i for i in intents if i.group == "thanks"])
+            talk.say(intent.questions, intent.answers)
         elif talk.turns and chance < 0.4:
             intent = draw.choice([i for i in intents if i.group in REPLIES])
             if fits(intent, talk.turns[-1]):
@@ -166,9 +170,10 @@ def chain(intents, draw):
 
 
 def subject(talk, intent, draw):
-    """Adds an exchange about `intent` and, if it has any, most often one that follows it: always when Thimble asked."""
+    """Adds an exchange about `intent` and, if it has any, most often one that follows it. Not everybody answers when Thimble
+    asked: where all did, whatever came next was taken for an answer."""
     talk.say(intent.questions, intent.answers)
-    if intent.follow_ups and (talk.turns[-1].endswith("?") or draw.random() < 0.7):
+    if intent.follow_ups and draw.random() < 0.65:
         talk.say(*draw.choice(intent.follow_ups))
 
 

@@ -1,15 +1,14 @@
-//! Byte-level BPE tokenizers from a GGUF's metadata.
+//! Tokenizers from a GGUF's metadata: byte-level BPE, and SentencePiece's BPE.
 
 use std::collections::{BTreeMap, HashSet};
 
-use tokenizers::{
-    AddedToken,
-    decoders::byte_level::ByteLevel,
-    models::bpe::{BPE, Vocab},
-};
+use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::{
-    pre_tokenizers::{Style, style},
+    added_tokens::AddedToken,
+    pipeline::Pipeline,
+    pre_tokenizers::style,
+    steps::{Step, spaces},
     tokenizer::{Spelling, Tokenizer, failed},
 };
 use crate::{Error, Result, weights::metadata::Metadata};
@@ -21,34 +20,25 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] when the file's kind of tokenizer is not known, [`Error::BadConfig`] when a key
     /// that it needs is missing.
     pub fn from_gguf(metadata: &Metadata) -> Result<Tokenizer> {
-        let model = metadata.str("tokenizer.ggml.model")?;
-        if model != "gpt2" {
-            return Err(Error::Tokenizer(format!(
-                "{} holds a tokenizer of the kind '{model}', and Thimble reads 'gpt2' (byte-level BPE) from GGUF. Choose the model's safetensors export with a tokenizer.json",
-                metadata.file()
-            )));
-        }
-        let pre = metadata.optional("tokenizer.ggml.pre", Metadata::str)?;
-        let Style {
+        let tokens = metadata.strings("tokenizer.ggml.tokens")?;
+        let kinds = kinds(metadata, tokens.len())?;
+        let Kind {
+            spelling,
             normalizer,
             pre_tokenizer,
-            ignore_merges,
+            bpe,
             adds_bos,
-        } = style(pre.unwrap_or("default"))?;
-        let tokens = metadata.strings("tokenizer.ggml.tokens")?;
-        let bpe = BPE::builder()
-            .vocab_and_merges(
-                Vocab::from_iter(vocabulary(tokens)?),
-                merges(metadata.strings("tokenizer.ggml.merges")?)?,
-            )
-            .ignore_merges(ignore_merges)
-            .build()
-            .map_err(failed)?;
-        let mut inner = tokenizers::Tokenizer::new(bpe);
-        inner.with_normalizer(normalizer);
-        inner.with_pre_tokenizer(Some(pre_tokenizer));
-        inner.with_decoder(Some(ByteLevel::default()));
-        add_tokens(&mut inner, metadata, tokens)?;
+        } = match metadata.str("tokenizer.ggml.model")? {
+            "gpt2" => byte_level(metadata, tokens)?,
+            "llama" => sentencepiece(metadata, tokens, kinds)?,
+            other => {
+                return Err(Error::Tokenizer(format!(
+                    "{} holds a tokenizer of the kind '{other}', and Thimble reads 'gpt2' (byte-level BPE) and 'llama' (SentencePiece) from GGUF. Choose the model's safetensors export with a tokenizer.json",
+                    metadata.file()
+                )));
+            }
+        };
+        let added_tokens = added_tokens(tokens, kinds);
 
         let id = |key: &str| metadata.optional(key, Metadata::u32);
         let bos = id("tokenizer.ggml.bos_token_id")?;
@@ -78,16 +68,88 @@ impl Tokenizer {
             .optional("tokenizer.ggml.add_bos_token", Metadata::bool)?
             .unwrap_or(adds_bos);
         let prefix = bos.filter(|_| adds_bos).into_iter().collect();
+        let pipeline = Pipeline::new(&added_tokens, normalizer, pre_tokenizer, bpe);
         Ok(Tokenizer::new(
-            inner,
-            Spelling::ByteLevel,
+            pipeline,
+            added_tokens,
+            spelling,
             prefix,
             bos,
             eos_ids,
             names,
-            tokens.len(),
         ))
     }
+}
+
+/// What kinds of tokenizers differ in.
+struct Kind {
+    spelling: Spelling,
+    normalizer: Vec<Step>,
+    pre_tokenizer: Vec<Step>,
+    bpe: BPE,
+    /// Whether a text begins with the BOS token where the file does not say.
+    adds_bos: bool,
+}
+
+fn byte_level(metadata: &Metadata, tokens: &[String]) -> Result<Kind> {
+    let pre = metadata.optional("tokenizer.ggml.pre", Metadata::str)?;
+    let style = style(pre.unwrap_or("default"))?;
+    let bpe = BPE::builder()
+        .vocab_and_merges(
+            Vocab::from_iter(vocabulary(tokens)?),
+            merges(metadata.strings("tokenizer.ggml.merges")?)?,
+        )
+        .ignore_merges(style.ignore_merges)
+        .build()
+        .map_err(failed)?;
+    Ok(Kind {
+        spelling: Spelling::ByteLevel,
+        normalizer: style.normalizer,
+        pre_tokenizer: style.pre_tokenizer,
+        bpe,
+        adds_bos: style.adds_bos,
+    })
+}
+
+/// SentencePiece has no list of merges: any two neighbours that make a token may become one, those of the highest score first.
+fn sentencepiece(metadata: &Metadata, tokens: &[String], kinds: &[i64]) -> Result<Kind> {
+    let scores = metadata.floats("tokenizer.ggml.scores")?;
+    if scores.len() != tokens.len() {
+        return Err(Error::Tokenizer(format!(
+            "it has {} tokens and {} scores",
+            tokens.len(),
+            scores.len()
+        )));
+    }
+    let vocab = Vocab::from_iter(vocabulary(tokens)?);
+    let is_text = |id: usize| kinds.get(id).is_none_or(|kind| *kind == NORMAL);
+    let mut merges = Vec::new();
+    for (id, token) in tokens.iter().enumerate().filter(|(id, _)| is_text(*id)) {
+        for (at, _) in token.char_indices().skip(1) {
+            let (a, b) = token.split_at(at);
+            if let (Some(a_id), Some(b_id)) = (vocab.get(a), vocab.get(b)) {
+                merges.push((scores[id], (*a_id, *b_id), (a.to_string(), b.to_string())));
+            }
+        }
+    }
+    // Tokens of one score: in the order of the vocabulary.
+    merges.sort_by(|(a, a_ids, _), (b, b_ids, _)| b.total_cmp(a).then(a_ids.cmp(b_ids)));
+    let unknown = kinds.iter().position(|kind| *kind == UNKNOWN);
+    let mut bpe = BPE::builder()
+        .vocab_and_merges(vocab, merges.into_iter().map(|(_, _, pair)| pair).collect())
+        .byte_fallback(true)
+        .fuse_unk(true);
+    if let Some(unknown) = unknown {
+        bpe = bpe.unk_token(tokens[unknown].clone());
+    }
+    let add_prefix = metadata.optional("tokenizer.ggml.add_space_prefix", Metadata::bool)?;
+    Ok(Kind {
+        spelling: Spelling::SentencePiece,
+        normalizer: spaces(add_prefix.unwrap_or(true)),
+        pre_tokenizer: Vec::new(),
+        bpe: bpe.build().map_err(failed)?,
+        adds_bos: true,
+    })
 }
 
 fn vocabulary(tokens: &[String]) -> Result<Vec<(String, u32)>> {
@@ -128,30 +190,34 @@ fn merges(merges: &[String]) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// Tokens that are found in a text before anything else is done to it.
-fn add_tokens(
-    inner: &mut tokenizers::Tokenizer,
-    metadata: &Metadata,
-    tokens: &[String],
-) -> Result<()> {
-    const CONTROL: i64 = 3;
-    const USER_DEFINED: i64 = 4;
+// llama.cpp's kinds of tokens.
+const NORMAL: i64 = 1;
+const UNKNOWN: i64 = 2;
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+
+/// The kind of each token; none where the file does not say.
+fn kinds(metadata: &Metadata, n_tokens: usize) -> Result<&[i64]> {
     let kinds = metadata.optional("tokenizer.ggml.token_type", Metadata::ints)?;
-    let Some(kinds) = kinds else { return Ok(()) };
-    if kinds.len() != tokens.len() {
-        return Err(Error::Tokenizer(format!(
-            "it has {} tokens and {} token types",
-            tokens.len(),
-            kinds.len()
-        )));
+    let kinds = kinds.unwrap_or_default();
+    if kinds.is_empty() || kinds.len() == n_tokens {
+        return Ok(kinds);
     }
-    let of = |kind: i64| -> Vec<AddedToken> {
-        let of_kind = tokens.iter().zip(kinds).filter(|(_, k)| **k == kind);
-        of_kind
-            .map(|(t, _)| AddedToken::from(t.as_str(), kind == CONTROL).normalized(false))
-            .collect()
+    Err(Error::Tokenizer(format!(
+        "it has {n_tokens} tokens and {} token types",
+        kinds.len()
+    )))
+}
+
+/// Tokens that are found in a text before anything else is done to it.
+fn added_tokens(tokens: &[String], kinds: &[i64]) -> Vec<AddedToken> {
+    let added = |((id, content), kind): ((u32, &String), &i64)| {
+        matches!(*kind, CONTROL | USER_DEFINED).then(|| AddedToken {
+            id,
+            content: content.clone(),
+            special: *kind == CONTROL,
+            ..AddedToken::default()
+        })
     };
-    inner.add_special_tokens(&of(CONTROL));
-    inner.add_tokens(&of(USER_DEFINED));
-    Ok(())
+    (0..).zip(tokens).zip(kinds).filter_map(added).collect()
 }

@@ -1,22 +1,12 @@
 //! How GGUF's byte-level BPE tokenizers cut a text before they merge: `tokenizer.ggml.pre` names one.
 
-use tokenizers::{
-    NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
-    normalizers::NFC,
-    pre_tokenizers::{
-        byte_level::ByteLevel,
-        digits::Digits,
-        sequence::Sequence,
-        split::{Split, SplitPattern},
-    },
-};
-
-use crate::{Error, Result};
+use super::steps::{GPT2, Step, isolated};
+use crate::{Error, Result, platform::NormalForm};
 
 /// What differs between byte-level BPE tokenizers, apart from vocabulary and merges.
 pub(super) struct Style {
-    pub normalizer: Option<NormalizerWrapper>,
-    pub pre_tokenizer: PreTokenizerWrapper,
+    pub normalizer: Vec<Step>,
+    pub pre_tokenizer: Vec<Step>,
     /// A word that is in the vocabulary is taken whole.
     pub ignore_merges: bool,
     /// Whether a text begins with the BOS token where the file does not say.
@@ -40,62 +30,54 @@ const DEFAULT: [&str; 4] = [
 ];
 
 /// The style that `tokenizer.ggml.pre` names.
+///
+/// # Errors
+/// [`Error::Tokenizer`] when it is not known.
 pub(super) fn style(pre: &str) -> Result<Style> {
-    let plain = |pre_tokenizer| Style {
-        normalizer: None,
-        pre_tokenizer,
-        ignore_merges: false,
-        adds_bos: false,
+    // Each pattern cuts its matches out of what the ones before left over; then bytes become characters.
+    let cut_by = |patterns: &[&str]| {
+        let mut steps: Vec<Step> = patterns
+            .iter()
+            .map(|p| isolated(p))
+            .collect::<Result<_>>()?;
+        steps.push(Step::Bytes);
+        Ok(Style {
+            normalizer: Vec::new(),
+            pre_tokenizer: steps,
+            ignore_merges: false,
+            adds_bos: false,
+        })
     };
-    Ok(match pre {
-        "gpt-2" => plain(ByteLevel::new(false, true, true).into()),
-        "smollm" | "starcoder" | "refact" | "command-r" => plain(sequence(vec![
-            Digits::new(true).into(),
-            ByteLevel::new(false, true, true).into(),
-        ])),
-        "llama-bpe" | "llama3" | "llama-v3" => Style {
+    match pre {
+        "gpt-2" => cut_by(&[GPT2]),
+        "smollm" | "starcoder" | "refact" | "command-r" => cut_by(&[r"\p{N}", GPT2]),
+        "llama-bpe" | "llama3" | "llama-v3" => Ok(Style {
             ignore_merges: true,
             adds_bos: true,
-            ..plain(splits(&[LLAMA3])?)
-        },
-        "qwen2" => Style {
-            normalizer: Some(NFC.into()),
-            ..plain(splits(&[QWEN2])?)
-        },
-        "stablelm2" => plain(splits(&[QWEN2])?),
-        "default" => plain(splits(&DEFAULT)?),
-        other => {
-            return Err(Error::Tokenizer(format!(
-                "it cuts text in the way '{other}' (tokenizer.ggml.pre), and Thimble knows: {KNOWN}. Choose another model, or its safetensors export with a tokenizer.json"
-            )));
-        }
-    })
-}
-
-/// Each pattern cuts its matches out of what the ones before left over; then bytes become characters.
-fn splits(patterns: &[&str]) -> Result<PreTokenizerWrapper> {
-    let mut parts = Vec::new();
-    for pattern in patterns {
-        let pattern = SplitPattern::Regex(pattern.to_string());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-        parts.push(split.map_err(|e| Error::Tokenizer(e.to_string()))?.into());
+            ..cut_by(&[LLAMA3])?
+        }),
+        "qwen2" => Ok(Style {
+            normalizer: vec![Step::Normalize(NormalForm::Nfc)],
+            ..cut_by(&[QWEN2])?
+        }),
+        "stablelm2" => cut_by(&[QWEN2]),
+        "default" => cut_by(&DEFAULT),
+        other => Err(Error::Tokenizer(format!(
+            "it cuts text in the way '{other}' (tokenizer.ggml.pre), and Thimble knows: {KNOWN}. Choose another model, or its safetensors export with a tokenizer.json"
+        ))),
     }
-    parts.push(ByteLevel::new(false, true, false).into());
-    Ok(sequence(parts))
-}
-
-fn sequence(parts: Vec<PreTokenizerWrapper>) -> PreTokenizerWrapper {
-    Sequence::new(parts).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
-
-    use super::style;
+    use super::{
+        super::steps::{Step, Word, run},
+        style,
+    };
 
     /// The cuts of one text; all but `default` as Python's `tokenizers` makes them with the published patterns.
-    #[test]
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn each_style_cuts_in_its_own_way() {
         const TEXT: &str = "It'S 2024-12, don't!?\n\n\tx  y";
         let cases = [
@@ -112,16 +94,15 @@ mod tests {
             ),
         ];
         for (pre, expected) in cases {
-            let mut text = PreTokenizedString::from(TEXT);
-            style(pre)
-                .unwrap()
-                .pre_tokenizer
-                .pre_tokenize(&mut text)
-                .unwrap();
-            let splits = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
-            let cuts: Vec<&str> = splits
-                .iter()
-                .map(|(_, (from, to), _)| &TEXT[*from..*to])
+            let mut steps = style(pre).unwrap().pre_tokenizer;
+            assert!(matches!(steps.pop(), Some(Step::Bytes)));
+            let text = Word {
+                text: TEXT.to_string(),
+                is_start: true,
+            };
+            let cuts: Vec<String> = run(&steps, text)
+                .into_iter()
+                .map(|word| word.text)
                 .collect();
             assert_eq!(cuts.join("|"), expected, "{pre}");
         }

@@ -2,14 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::Deserialize;
 use serde_json::Value as Json;
+use tokenizers::{Model, models::bpe::BPE};
 
+use super::{
+    added_tokens::AddedToken,
+    pipeline::Pipeline,
+    steps::{self, character_byte},
+};
 use crate::{Error, Result};
 
 /// A model's tokenizer, from `tokenizer.json` or from a GGUF's metadata.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pipeline: Pipeline,
     spelling: Spelling,
     special: HashSet<u32>,
     /// Added tokens are spelled as plain text, whatever the others are.
@@ -30,6 +37,22 @@ pub(super) enum Spelling {
     ByteLevel,
     /// SentencePiece's: `▁` is a space, `<0xAB>` a byte, everything else itself.
     SentencePiece,
+}
+
+/// `tokenizer.json`, as far as it is read. What serves training (padding, truncation) is not.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    normalizer: Json,
+    #[serde(default)]
+    pre_tokenizer: Json,
+    #[serde(default)]
+    post_processor: Json,
+    #[serde(default)]
+    decoder: Json,
+    model: BPE,
 }
 
 /// The files of a Hugging Face checkpoint that say something about tokens.
@@ -82,11 +105,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when `tokenizer.json` cannot be used, [`Error::BadConfig`] when another is no JSON.
     pub fn from_hf(files: &HfFiles) -> Result<Tokenizer> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(files.tokenizer)
-            .map_err(|e| Error::Tokenizer(format!("tokenizer.json does not hold: {e}")))?;
-        // Both serve training; a prompt is neither cut nor filled up.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(failed)?;
+        let file: File = serde_json::from_slice(files.tokenizer).map_err(|e| {
+            Error::Tokenizer(format!(
+                "tokenizer.json does not hold byte pairs to merge (BPE): {e}"
+            ))
+        })?;
+        let id = |token: &str| id_of(&file.added_tokens, &file.model, token);
         let tokenizer_config = json("tokenizer_config.json", files.tokenizer_config)?;
         let generation_config = json("generation_config.json", files.generation_config)?;
         let config = json("config.json", files.config)?;
@@ -101,43 +125,57 @@ impl Tokenizer {
         for ids in [&generation_config["eos_token_id"], &config["eos_token_id"]] {
             eos_ids.extend(int_or_ints(ids));
         }
-        eos_ids.extend(names.get("eos_token").and_then(|t| inner.token_to_id(t)));
-        let named_bos = names.get("bos_token").and_then(|t| inner.token_to_id(t));
+        eos_ids.extend(names.get("eos_token").and_then(|t| id(t)));
+        let named_bos = names.get("bos_token").and_then(|t| id(t));
         let bos = named_bos.or_else(|| int_or_ints(&config["bos_token_id"]).first().copied());
-        let spelling = spelling(&inner)?;
-        let prefix = prefix(&inner)?;
-        let vocab_size = inner.get_vocab_size(true);
+        let pipeline = Pipeline::new(
+            &file.added_tokens,
+            steps::from_json(&file.normalizer)?,
+            steps::from_json(&file.pre_tokenizer)?,
+            file.model,
+        );
+        let spelling = spelling(&file.decoder)?;
+        let prefix = prefix(&file.post_processor);
+        let added_tokens = file.added_tokens;
         Ok(Tokenizer::new(
-            inner, spelling, prefix, bos, eos_ids, names, vocab_size,
+            pipeline,
+            added_tokens,
+            spelling,
+            prefix,
+            bos,
+            eos_ids,
+            names,
         ))
     }
 
     pub(super) fn new(
-        inner: tokenizers::Tokenizer,
+        pipeline: Pipeline,
+        added_tokens: Vec<AddedToken>,
         spelling: Spelling,
         prefix: Vec<u32>,
         bos: Option<u32>,
         mut eos_ids: Vec<u32>,
         names: BTreeMap<String, String>,
-        vocab_size: usize,
     ) -> Tokenizer {
-        let mut special = HashSet::new();
-        let mut added = HashMap::new();
-        for (id, token) in inner.get_added_tokens_decoder() {
-            if token.special {
-                special.insert(id);
-            }
-            added.insert(id, token.content);
-        }
-        let ends = END_TOKENS.iter().filter_map(|t| inner.token_to_id(t));
+        let bpe = &pipeline.bpe;
+        let special = added_tokens.iter().filter(|token| token.special);
+        let special: HashSet<u32> = special.map(|token| token.id).collect();
+        let ends = END_TOKENS
+            .iter()
+            .filter_map(|t| id_of(&added_tokens, bpe, t));
         eos_ids.extend(ends.filter(|id| special.contains(id)));
         eos_ids.sort_unstable();
         eos_ids.dedup();
+        let beyond = added_tokens
+            .iter()
+            .filter(|t| bpe.token_to_id(&t.content).is_none());
+        let vocab_size = bpe.get_vocab_size() + beyond.count();
+        let with_id = |token: AddedToken| (token.id, token.content);
         Tokenizer {
-            inner,
+            pipeline,
             spelling,
             special,
-            added,
+            added: added_tokens.into_iter().map(with_id).collect(),
             prefix,
             bos,
             eos_ids,
@@ -155,17 +193,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when the tokenizer fails on this text.
     pub fn encode(&self, text: &str, from_template: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(failed)?;
+        let ids = self.pipeline.encode(text)?;
         let prefix = if from_template { &[] } else { &self.prefix[..] };
-        Ok([prefix, encoding.get_ids()].concat())
-    }
-
-    /// The text of whole ids at once, special tokens included. Streams use [`Tokenizer::token_bytes`].
-    ///
-    /// # Errors
-    /// [`Error::Tokenizer`] when the tokenizer fails on these ids.
-    pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, false).map_err(failed)
+        Ok([prefix, &ids].concat())
     }
 
     /// The text bytes of one token, which need not be whole characters. Special tokens and ids beyond the
@@ -177,7 +207,7 @@ impl Tokenizer {
         if let Some(text) = self.added.get(&id) {
             return text.clone().into_bytes();
         }
-        let Some(token) = self.inner.id_to_token(id) else {
+        let Some(token) = self.pipeline.bpe.id_to_token(id) else {
             return Vec::new();
         };
         match self.spelling {
@@ -197,11 +227,6 @@ impl Tokenizer {
     /// Number of ids; an embedding may have more rows.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
-    }
-
-    /// The id of a token as the vocabulary spells it.
-    pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
     }
 
     /// The token that begins a text, where the model has one.
@@ -230,23 +255,10 @@ impl Tokenizer {
     }
 }
 
-/// GPT-2's alphabet backwards: printable Latin-1 is itself, the other 68 bytes are U+0100 onwards, in order.
+/// The bytes that a token of GPT-2's alphabet spells; one with other characters is plain text, as tokens added later are.
 fn byte_level_bytes(token: &str) -> Vec<u8> {
-    let own = |b: &u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    let mut bytes = Vec::with_capacity(token.len());
-    for c in token.chars() {
-        let code = c as u32;
-        let byte = match u8::try_from(code) {
-            Ok(b) => own(&b).then_some(b),
-            Err(_) => (0..=255u8).filter(|b| !own(b)).nth((code - 256) as usize),
-        };
-        match byte {
-            Some(byte) => bytes.push(byte),
-            // Not of the alphabet: the token is plain text, as tokens added later are.
-            None => return token.as_bytes().to_vec(),
-        }
-    }
-    bytes
+    let bytes: Option<Vec<u8>> = token.chars().map(character_byte).collect();
+    bytes.unwrap_or_else(|| token.as_bytes().to_vec())
 }
 
 /// `<0xAB>` → 0xAB.
@@ -258,8 +270,8 @@ fn byte_token(token: &str) -> Option<u8> {
 }
 
 /// By the decoder that `tokenizer.json` names.
-fn spelling(inner: &tokenizers::Tokenizer) -> Result<Spelling> {
-    let decoder = serde_json::to_string(&inner.get_decoder()).unwrap_or_default();
+fn spelling(decoder: &Json) -> Result<Spelling> {
+    let decoder = decoder.to_string();
     if decoder.contains(r#""ByteLevel""#) {
         Ok(Spelling::ByteLevel)
     } else if ["ByteFallback", "Metaspace", "▁"]
@@ -275,18 +287,28 @@ fn spelling(inner: &tokenizers::Tokenizer) -> Result<Spelling> {
 }
 
 /// What the post-processor puts before a text. What it would put behind is left out: the model goes on there.
-fn prefix(inner: &tokenizers::Tokenizer) -> Result<Vec<u32>> {
-    let ids = |special| {
-        inner
-            .encode_fast("a", special)
-            .map(|e| e.get_ids().to_vec())
-            .map_err(failed)
-    };
-    let (plain, processed) = (ids(false)?, ids(true)?);
-    let at = processed
-        .windows(plain.len().max(1))
-        .position(|w| w == plain);
-    Ok(processed[..at.unwrap_or(0)].to_vec())
+fn prefix(post_processor: &Json) -> Vec<u32> {
+    let array = |json: &Json| json.as_array().cloned().unwrap_or_default();
+    match post_processor["type"].as_str().unwrap_or_default() {
+        "Sequence" => array(&post_processor["processors"])
+            .iter()
+            .flat_map(prefix)
+            .collect(),
+        "TemplateProcessing" => array(&post_processor["single"])
+            .iter()
+            .map_while(|piece| piece["SpecialToken"]["id"].as_str())
+            .flat_map(|token| int_or_ints(&post_processor["special_tokens"][token]["ids"]))
+            .collect(),
+        // `["<s>", 0]`
+        "BertProcessing" | "RobertaProcessing" => int_or_ints(&post_processor["cls"][1]),
+        _ => Vec::new(),
+    }
+}
+
+/// The id of a token as it is spelled.
+fn id_of(added: &[AddedToken], bpe: &BPE, token: &str) -> Option<u32> {
+    let added = added.iter().find(|t| t.content == token).map(|t| t.id);
+    added.or_else(|| bpe.token_to_id(token))
 }
 
 fn json(file: &str, bytes: Option<&[u8]>) -> Result<Json> {

@@ -170,6 +170,17 @@ impl Metadata {
         }
     }
 
+    /// An array of numbers.
+    ///
+    /// # Errors
+    /// As [`Metadata::str`].
+    pub fn floats(&self, key: &str) -> Result<&[f32]> {
+        match self.present(key)? {
+            Value::Floats(floats) => Ok(floats),
+            other => self.wrong(key, "an array of numbers with fractions", other),
+        }
+    }
+
     fn present(&self, key: &str) -> Result<&Value> {
         self.get(key)
             .ok_or_else(|| self.bad(format!("'{key}' is missing")))
