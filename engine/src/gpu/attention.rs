@@ -5,7 +5,7 @@ use super::kernels::{Emitter, TILE_TOKENS, WG};
 use super::plan::Buf;
 use crate::op::{Act, Cache, Heads, Metric, Parameter, Similarity};
 
-/// Keys that a workgroup looks at at a time.
+/// Keys that a workgroup looks at at a time, at most.
 const TILE: usize = 4 * WG;
 /// Workgroups that share a head's keys at most.
 const MOST_CHUNKS: usize = 32;
@@ -109,20 +109,14 @@ impl Emitter<'_> {
         } else {
             "balls/none"
         };
-        // What an invocation reads of q serves all of its keys, and what it reads of their scores all of its columns.
-        let reach = match TILE / self.wg(heads) {
-            16 => "reach/sixteen",
-            8 => "reach/eight",
-            _ => "reach/four",
-        };
         let span = self.span(call);
         call.kernel
             .files
-            .extend([similarity, balls, reach, span, "attention"]);
+            .extend([similarity, balls, span, "attention"]);
     }
 
-    /// Invocations of a workgroup. Each looks for the largest score among what all found, and reads q: on a software
-    /// adapter, where nothing is read side by side, fewer of them read less.
+    /// Invocations of a workgroup. Each looks for the largest score among what all found: on a software adapter, where
+    /// nothing is read side by side, fewer of them read less.
     fn wg(&self, heads: Heads) -> usize {
         let least = (heads.head_dim / 4).next_power_of_two();
         if self.target.lanes > 1 {
