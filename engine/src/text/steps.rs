@@ -261,15 +261,15 @@ fn byte_level(prefix: bool, words: bool) -> Result<Vec<Step>> {
 
 /// Every match is a word of its own.
 pub(super) fn isolated(pattern: &str) -> Result<Step> {
-    split(Pattern::regex(pattern)?, Behavior::Isolated)
+    Ok(split(Pattern::regex(pattern)?, Behavior::Isolated))
 }
 
-fn split(at: Pattern, behavior: Behavior) -> Result<Step> {
-    Ok(Step::Split {
+fn split(at: Pattern, behavior: Behavior) -> Step {
+    Step::Split {
         at,
         behavior,
         inverted: false,
-    })
+    }
 }
 
 /// SentencePiece's normalizer: `▁` for a blank, and before the text if it is to have one there.
@@ -356,8 +356,8 @@ pub(super) fn from_json(json: &Json) -> Result<Vec<Step>> {
         "Punctuation" => split(
             Pattern::regex(r"[\p{P}$+<=>^`|~]")?,
             behavior(Behavior::Isolated)?,
-        )?,
-        "WhitespaceSplit" => split(Pattern::regex(r"\s")?, Behavior::Removed)?,
+        ),
+        "WhitespaceSplit" => split(Pattern::regex(r"\s")?, Behavior::Removed),
         "Whitespace" => Step::Split {
             at: Pattern::regex(r"\w+|[^\w\s]+")?,
             behavior: Behavior::Removed,
@@ -389,7 +389,7 @@ fn metaspace(json: &Json) -> Result<Vec<Step>> {
         when,
     }));
     if json["split"].as_bool().unwrap_or(true) {
-        steps.push(split(Pattern::Text(mark), Behavior::WithNext)?);
+        steps.push(split(Pattern::Text(mark), Behavior::WithNext));
     }
     Ok(steps)
 }
