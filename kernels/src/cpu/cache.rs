@@ -7,6 +7,9 @@ use crate::{OutOfMemory, memory::zeroed, op::Op, program::Program};
 pub const POSITIONS: usize = 16;
 /// Dimensions of which these are neighbours.
 pub const DIMENSIONS: usize = 4;
+/// Positions all of whose values lie together, in the order in which they are read: memory brings one long run sooner than
+/// many short ones.
+pub const SPAN: usize = 256;
 /// Of a head: more would be too many products for one sum.
 const MOST_DIMENSIONS: usize = 256;
 
@@ -24,10 +27,10 @@ pub enum Cache {
 pub struct Words {
     role: Role,
     head_dim: usize,
-    /// A multiple of [`POSITIONS`].
+    /// A multiple of [`SPAN`].
     context: usize,
     /// Keys `[n_heads, context, head_dim]`, values
-    /// `[n_heads, head_dim / DIMENSIONS, context / POSITIONS, DIMENSIONS, POSITIONS]`: as they are multiplied.
+    /// `[n_heads, context / SPAN, head_dim / DIMENSIONS, SPAN / POSITIONS, DIMENSIONS, POSITIONS]`: as they are multiplied.
     quants: Vec<i16>,
     /// `[n_heads, context]`
     scales: Vec<f32>,
@@ -97,7 +100,7 @@ impl Words {
         head_dim: usize,
         context: usize,
     ) -> Result<Self, OutOfMemory> {
-        let context = context.next_multiple_of(POSITIONS);
+        let context = context.next_multiple_of(SPAN);
         Ok(Self {
             role,
             head_dim,
@@ -119,10 +122,11 @@ impl Words {
                     plane[pos * self.head_dim..][..self.head_dim].copy_from_slice(quants);
                 }
                 Role::Values => {
+                    let span = &mut plane[pos / SPAN * SPAN * self.head_dim..];
                     for (dim, q) in quants.iter().enumerate() {
-                        let group = dim / DIMENSIONS * self.context * DIMENSIONS;
-                        let block = pos / POSITIONS * POSITIONS * DIMENSIONS;
-                        plane[group + block + dim % DIMENSIONS * POSITIONS + pos % POSITIONS] = *q;
+                        let group = dim / DIMENSIONS * DIMENSIONS * SPAN;
+                        let block = pos % SPAN / POSITIONS * POSITIONS * DIMENSIONS;
+                        span[group + block + dim % DIMENSIONS * POSITIONS + pos % POSITIONS] = *q;
                     }
                 }
             }
@@ -134,10 +138,19 @@ impl Words {
         &self.quants[(head * self.context + pos) * self.head_dim..]
     }
 
-    /// Values of a head, of the dimensions from `dim` on, at positions from `pos` on, `[.., DIMENSIONS, POSITIONS]`.
-    pub fn values(&self, head: usize, dim: usize, pos: usize) -> &[[[i16; POSITIONS]; DIMENSIONS]] {
-        let start = (head * self.head_dim + dim) * self.context + pos * DIMENSIONS;
-        self.quants[start..].as_chunks().0.as_chunks().0
+    /// Values of a head, of the [`DIMENSIONS`] from `dim` on, in a span, `[SPAN / POSITIONS, DIMENSIONS, POSITIONS]`.
+    pub fn values(
+        &self,
+        head: usize,
+        dim: usize,
+        span: usize,
+    ) -> &[[[i16; POSITIONS]; DIMENSIONS]] {
+        let start = (head * self.context + span * SPAN) * self.head_dim + dim * SPAN;
+        self.quants[start..][..DIMENSIONS * SPAN]
+            .as_chunks()
+            .0
+            .as_chunks()
+            .0
     }
 
     /// A head's scales, `[context]`.

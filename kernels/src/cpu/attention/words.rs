@@ -3,7 +3,7 @@
 use super::Scorer;
 use crate::{
     cpu::{
-        cache::{DIMENSIONS, POSITIONS, Role, Words},
+        cache::{DIMENSIONS, POSITIONS, Role, SPAN, Words},
         exp::PowerOfTwo,
         integers::{self, Simd, Work, quantise},
     },
@@ -14,11 +14,9 @@ use crate::{
 const TOKENS: usize = 8;
 /// Keys that are scored at once.
 const KEYS: usize = 4;
-/// Positions whose weighted values are added up as whole numbers.
-const SPAN: usize = 256;
 /// Weights that are added up at once; blocks are multiples.
 const LANES: usize = 8;
-/// Of a weight.
+/// Of a weight: values are added up as whole numbers, a span at a time.
 const LARGEST_WEIGHT: i16 = largest(SPAN, Role::Values.largest());
 
 /// Of a number, so that `n` products with others fit into 32 bits: a sum has four parts at least.
@@ -229,7 +227,7 @@ impl Group {
     ) {
         let pos = span * SPAN;
         let n_words = (self.n_keys - pos).min(SPAN) / POSITIONS;
-        let values = &v.values(kv, dim, pos)[..n_words];
+        let values = &v.values(kv, dim, span)[..n_words];
         let weights: [&[Sixteen]; N] = std::array::from_fn(|r| {
             let weights = &self.weights[(row + r) * self.n_keys + pos..];
             &weights.as_chunks().0[..n_words]
