@@ -30,7 +30,56 @@ pub struct Slot {
     pub single_row: bool,
 }
 
+/// What a cache is to attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// What queries are compared with.
+    Keys,
+    /// What is mixed.
+    Values,
+}
+
 impl Program {
+    /// Of each cache what it is to attention by dot products with heads that `fit`, where nothing else reads it, and with
+    /// its keys or values neither: a backend may keep both as it likes.
+    pub fn roles(&self, fit: impl Fn(Heads) -> bool) -> Vec<Option<(Role, Heads)>> {
+        let mut roles = vec![None; self.cache_widths.len()];
+        for op in &self.ops {
+            if let Op::Attention { k, v, heads, .. } = op {
+                roles[k.id] = Some((Role::Keys, *heads));
+                roles[v.id] = Some((Role::Values, *heads));
+            }
+        }
+        // What one op rules out may rule out what an earlier one left.
+        loop {
+            let before = roles.clone();
+            for op in &self.ops {
+                match op {
+                    Op::Attention {
+                        k,
+                        v,
+                        heads,
+                        metric,
+                        ..
+                    } => {
+                        let wanted = (Some((Role::Keys, *heads)), Some((Role::Values, *heads)));
+                        if !metric.is_product()
+                            || !fit(*heads)
+                            || (roles[k.id], roles[v.id]) != wanted
+                        {
+                            (roles[k.id], roles[v.id]) = (None, None);
+                        }
+                    }
+                    Op::Conv { x, .. } => roles[x.id] = None,
+                    _ => {}
+                }
+            }
+            if roles == before {
+                return roles;
+            }
+        }
+    }
+
     /// The ops before the head: `n` rows each.
     pub fn body(&self) -> &[Op] {
         &self.ops[..self.head]
@@ -358,5 +407,34 @@ mod tests {
                 owner[program.slot(y)] = y.id;
             }
         }
+    }
+
+    /// Three attentions, the second by keys of the first and the third by values of the second; what convolves the
+    /// last keys rules out all of them.
+    #[test]
+    fn caches_that_others_read_have_no_role() {
+        let heads = Heads {
+            n_heads: 2,
+            n_kv_heads: 1,
+            head_dim: 4,
+        };
+        let roles = |is_convolved: bool| {
+            let mut b = Builder::new();
+            let x = b.embed(weight(0, 100, 8));
+            let kv = b.linear(x, weight(1, 4, 8), None);
+            let caches: [Cache; 4] = std::array::from_fn(|_| b.store(kv));
+            for (k, v) in [(0, 1), (0, 3), (2, 3)] {
+                b.attention(x, caches[k], caches[v], heads, 0.5);
+            }
+            if is_convolved {
+                b.conv(caches[2], weight(2, 1, 12), None);
+            }
+            let x = b.last(x);
+            let logits = b.linear(x, weight(0, 100, 8), None);
+            b.finish(logits).roles(|_| true)
+        };
+        let (keys, values) = (Some((Role::Keys, heads)), Some((Role::Values, heads)));
+        assert_eq!(roles(false), [keys, values, keys, values]);
+        assert_eq!(roles(true), [None; 4]);
     }
 }

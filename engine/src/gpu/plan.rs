@@ -167,7 +167,11 @@ impl Plan {
         let is_vector = vectors(program, weights.len());
         let (parts, pieces) = place_weights(&nodes, weights, &is_vector, target.max_binding_bytes);
         let halves = match target.halves {
-            true => halves(program),
+            true => program
+                .roles(|_| true)
+                .iter()
+                .map(Option::is_some)
+                .collect(),
             false => vec![false; program.cache_widths.len()],
         };
         let mut plan = Plan {
@@ -414,33 +418,6 @@ fn shared_bytes(program: &Program, context: usize) -> u64 {
         _ => 0,
     };
     4 * program.ops.iter().map(words).max().unwrap_or(0) as u64
-}
-
-/// Which caches attention by dot products reads, and nothing else.
-fn halves(program: &Program) -> Vec<bool> {
-    let mut halves = vec![false; program.cache_widths.len()];
-    for op in &program.ops {
-        if let Op::Attention { k, v, .. } = op {
-            (halves[k.id], halves[v.id]) = (true, true);
-        }
-    }
-    loop {
-        let before = halves.clone();
-        for op in &program.ops {
-            match op {
-                // Keys are as their values are.
-                Op::Attention { k, v, metric, .. } => {
-                    let both = metric.is_product() && halves[k.id] && halves[v.id];
-                    (halves[k.id], halves[v.id]) = (both, both);
-                }
-                Op::Conv { x, .. } => halves[x.id] = false,
-                _ => {}
-            }
-        }
-        if halves == before {
-            return halves;
-        }
-    }
 }
 
 fn frequencies(program: &Program) -> Vec<Vec<f32>> {

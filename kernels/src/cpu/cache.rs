@@ -1,7 +1,12 @@
 //! Keys and values of the context.
 
 use super::{Arithmetic, integers::quantise};
-use crate::{OutOfMemory, memory::zeroed, op::Op, program::Program};
+use crate::{
+    OutOfMemory,
+    memory::zeroed,
+    op::Heads,
+    program::{Program, Role},
+};
 
 /// Positions whose values lie beside one another, dimension by dimension.
 pub const POSITIONS: usize = 16;
@@ -22,7 +27,7 @@ pub enum Cache {
     Words(Words),
 }
 
-/// Whole numbers with a scale for each position and head: `x ≈ scale · q`, `|q| ≤` [`Role::largest`].
+/// Whole numbers with a scale for each position and head: `x ≈ scale · q`, `|q| ≤` [`largest`].
 #[derive(Debug)]
 pub struct Words {
     role: Role,
@@ -36,21 +41,11 @@ pub struct Words {
     scales: Vec<f32>,
 }
 
-/// What a cache is to attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Keys,
-    Values,
-}
-
-impl Role {
-    /// Of a number that is kept. Sums of products fit into 32 bits, and texts are those of floats; with bytes they are
-    /// not.
-    pub const fn largest(self) -> i16 {
-        match self {
-            Self::Keys => 8191,
-            Self::Values => 4095,
-        }
+/// Of a number that is kept. Sums of products fit into 32 bits, and texts are those of floats; with bytes they are not.
+pub const fn largest(role: Role) -> i16 {
+    match role {
+        Role::Keys => 8191,
+        Role::Values => 4095,
     }
 }
 
@@ -69,12 +64,16 @@ impl Cache {
     ) -> Result<Vec<Self>, OutOfMemory> {
         let roles = match arithmetic {
             Arithmetic::Floats => vec![None; program.cache_widths.len()],
-            Arithmetic::Integers => roles(program),
+            Arithmetic::Integers => program.roles(|heads| {
+                heads.head_dim % POSITIONS == 0 && heads.head_dim <= MOST_DIMENSIONS
+            }),
         };
-        let cache = |(&width, role)| {
+        let cache = |(&width, role): (&usize, Option<(Role, Heads)>)| {
             Ok(match role {
                 None => Self::Floats(zeroed(context * width, WHAT)?),
-                Some((role, head_dim)) => Self::Words(Words::new(role, width, head_dim, context)?),
+                Some((role, heads)) => {
+                    Self::Words(Words::new(role, width, heads.head_dim, context)?)
+                }
             })
         };
         program.cache_widths.iter().zip(roles).map(cache).collect()
@@ -115,7 +114,7 @@ impl Words {
         let mut quants = [0; MOST_DIMENSIONS];
         let quants = &mut quants[..self.head_dim];
         for (head, x) in x.chunks_exact(self.head_dim).enumerate() {
-            self.scales[head * self.context + pos] = quantise(x, self.role.largest(), quants);
+            self.scales[head * self.context + pos] = quantise(x, largest(self.role), quants);
             let plane = &mut self.quants[head * self.context * self.head_dim..];
             match self.role {
                 Role::Keys => {
@@ -157,39 +156,4 @@ impl Words {
     pub fn scales(&self, head: usize) -> &[f32] {
         &self.scales[head * self.context..][..self.context]
     }
-}
-
-/// What each cache is to attention, and the width of a head; none where it must keep floats.
-fn roles(program: &Program) -> Vec<Option<(Role, usize)>> {
-    let mut roles = vec![None; program.cache_widths.len()];
-    for op in &program.ops {
-        if let Op::Attention { k, v, heads, .. } = op {
-            roles[k.id] = Some((Role::Keys, heads.head_dim));
-            roles[v.id] = Some((Role::Values, heads.head_dim));
-        }
-    }
-    for op in &program.ops {
-        match op {
-            Op::Attention {
-                k,
-                v,
-                heads,
-                metric,
-                ..
-            } => {
-                let fits = heads.head_dim % POSITIONS == 0 && heads.head_dim <= MOST_DIMENSIONS;
-                let both = (roles[k.id], roles[v.id]);
-                let dim = heads.head_dim;
-                if !metric.is_product()
-                    || !fits
-                    || both != (Some((Role::Keys, dim)), Some((Role::Values, dim)))
-                {
-                    (roles[k.id], roles[v.id]) = (None, None);
-                }
-            }
-            Op::Conv { x, .. } => roles[x.id] = None,
-            _ => {}
-        }
-    }
-    roles
 }

@@ -3,11 +3,12 @@
 use super::Scorer;
 use crate::{
     cpu::{
-        cache::{DIMENSIONS, POSITIONS, Role, SPAN, Words},
+        cache::{self, DIMENSIONS, POSITIONS, SPAN, Words},
         exp::PowerOfTwo,
         integers::{self, Simd, Work, quantise},
     },
     op::Heads,
+    program::Role,
 };
 
 /// Tokens that go together: what is read of the cache serves all of their heads.
@@ -17,7 +18,7 @@ const KEYS: usize = 4;
 /// Weights that are added up at once; blocks are multiples.
 const LANES: usize = 8;
 /// Of a weight: values are added up as whole numbers, a span at a time.
-const LARGEST_WEIGHT: i16 = largest(SPAN, Role::Values.largest());
+const LARGEST_WEIGHT: i16 = largest(SPAN, cache::largest(Role::Values));
 
 /// Of a number, so that `n` products with others fit into 32 bits: a sum has four parts at least.
 const fn largest(n: usize, other: i16) -> i16 {
@@ -123,7 +124,7 @@ impl Group {
     #[inline(always)]
     fn put_query(&mut self, row: usize, q: &[f32], factor: f32) {
         let to = &mut self.q[row * self.head_dim..][..self.head_dim];
-        let step = quantise(q, largest(self.head_dim, Role::Keys.largest()), to);
+        let step = quantise(q, largest(self.head_dim, cache::largest(Role::Keys)), to);
         self.factors[row] = std::f32::consts::LOG2_E * factor * step;
     }
 
