@@ -14,7 +14,9 @@ pub use native::{Regex, is_firefox, normalize, now_ms, sleep_ms, unix_seconds, y
 pub use web::{Regex, is_firefox, normalize, now_ms, sleep_ms, unix_seconds, yield_now};
 
 /// The CPU backend's name.
-pub const CPU: &str = if cfg!(target_arch = "wasm32") {
+pub const CPU: &str = if cfg!(feature = "relaxed-simd") {
+    "CPU · wasm relaxed-simd"
+} else if cfg!(target_arch = "wasm32") {
     "CPU · wasm simd128"
 } else {
     "CPU"

@@ -2,7 +2,8 @@
 //! are multiplied as they lie in memory.
 //!
 //! Sixteen bits and not eight: `pmaddwd` and its like take pairs of words in one instruction, so that an 8-bit kernel
-//! would hardly be faster without special instructions, and fifteen bits keep a model's text where floats put it.
+//! would hardly be faster without special instructions, and fifteen bits keep a model's text where floats put it. Where
+//! an instruction multiplies sixteen bytes (`wasm/relaxed.rs`), a word is two of them: the same sums, so the same text.
 //! The plain twin of all this is `Format::dot`.
 
 #[cfg(target_arch = "x86_64")]
@@ -27,10 +28,13 @@ use simd::{Halves, Quants};
 use std::ops::Range;
 use tile::{TILE, Tile};
 
+/// Of an activation: it is `256 · a + b` of two signed bytes.
+const LARGEST: i16 = 127 * 256 + 127;
+
 /// Weights or activations that share a scale.
 type Group = [i16; GROUP];
 
-/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ 32767`.
+/// Rows of activations as whole numbers: `x ≈ scale · q` with `|q| ≤ LARGEST`.
 #[derive(Debug, Default)]
 pub struct Integers {
     held: Held,
@@ -72,6 +76,8 @@ pub enum Order {
     Plain,
     /// As an instruction set takes nibbles out of their bytes.
     Nibbles,
+    /// As it takes bits out of theirs.
+    Bits,
 }
 
 impl Order {
@@ -80,6 +86,7 @@ impl Order {
         match format {
             // Two numbers in a byte.
             Format::Q4 | Format::I4 => Self::Nibbles,
+            Format::B1 => Self::Bits,
             _ => Self::Plain,
         }
     }
@@ -94,7 +101,9 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => self.held.fill::<wasm::Simd128>(order, x, cols),
+            Level::Wasm => self.held.fill::<wasm::Words>(order, x, cols),
+            #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+            Level::Relaxed => wasm::relaxed::hold(&mut self.held, order, x, cols),
         }
     }
 
@@ -114,7 +123,9 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => multiply::<wasm::Simd128>(self, w, rows, places, y),
+            Level::Wasm => multiply::<wasm::Words>(self, w, rows, places, y),
+            #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+            Level::Relaxed => wasm::relaxed::multiply(self, w, rows, places, y),
         }
     }
 }
@@ -133,13 +144,10 @@ impl Held {
             let first = row * self.stride;
             for (g, x) in (first..).zip(x.as_chunks::<GROUP>().0) {
                 let mut group = [0; GROUP];
-                let scale = quantise(x, i16::MAX, &mut group);
+                let scale = quantise(x, LARGEST, &mut group);
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
-                self.groups[g] = match order {
-                    Order::Nibbles => S::NIBBLES.map(|i| group[i]),
-                    Order::Plain => group,
-                };
+                self.groups[g] = S::activations(order, |i| group[i]);
                 self.scales[g] = scale;
                 self.sums[g] = sum;
                 self.pairs[g] = [scale, sum];
@@ -272,24 +280,27 @@ mod tests {
     }
 
     /// Every format on every instruction set of this machine: one token and many, rows that fill no tile, against
-    /// the products of floats.
+    /// the products of floats. In browsers all give the same bits.
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn integers_agree_with_floats() {
         #[cfg(not(target_arch = "wasm32"))]
         let levels = [Level::Plain, Level::detect()];
         #[cfg(target_arch = "wasm32")]
-        let levels = [Level::detect()];
-        for level in levels {
-            for format in [Format::Q8, Format::Q4, Format::I4, Format::B1] {
-                for (rows, cols, n) in [(1, 32, 1), (7, 96, 1), (6, 64, 2), (5, 576, 5)] {
-                    agree(level, &weight(format, rows + 2, cols), n);
+        let levels = [Level::Wasm, Level::detect()];
+        for format in [Format::Q8, Format::Q4, Format::I4, Format::B1] {
+            for (rows, cols, n) in [(1, 32, 1), (7, 96, 1), (6, 64, 2), (5, 576, 5)] {
+                let w = weight(format, rows + 2, cols);
+                let [one, other] = levels.map(|level| agree(level, &w, n));
+                if cfg!(target_arch = "wasm32") {
+                    assert_eq!(one, other, "{format:?} {rows}x{cols} {n}");
                 }
             }
         }
     }
 
-    fn agree(level: Level, w: &Packed, n: usize) {
+    /// The products, which are those of floats but for what rounding does.
+    fn agree(level: Level, w: &Packed, n: usize) -> Vec<f32> {
         let rows = 1..w.rows - 1;
         // Some groups are large, some small, one is nothing.
         let sizes = noise(3, n * w.cols / GROUP);
@@ -321,6 +332,7 @@ mod tests {
             w.rows,
             w.cols
         );
+        y
     }
 
     #[cfg_attr(not(target_arch = "wasm32"), test)]
@@ -333,7 +345,7 @@ mod tests {
         };
         assert_eq!(hold(&[0.0; 64]), ([0; GROUP], [0.0; 2]));
         let (group, [_, sum]) = hold(&[-3.0; 32]);
-        assert_eq!(group, [-32767; GROUP]);
+        assert_eq!(group, [-LARGEST; GROUP]);
         assert!((sum + 96.0).abs() < 1e-4);
     }
 }

@@ -146,7 +146,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn words(self, w: &Group, x: &Group) -> __m256i {
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> __m256i {
         dot2(words(w, 0), words(w, 1), x)
     }
 

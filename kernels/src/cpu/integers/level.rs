@@ -19,7 +19,14 @@ pub enum Level {
     Avx2,
     /// 128 bits, in every browser since 2023.
     #[cfg(target_arch = "wasm32")]
+    #[cfg_attr(
+        feature = "relaxed-simd",
+        allow(dead_code, reason = "tests compare with it")
+    )]
     Wasm,
+    /// And products of sixteen bytes, where index.html found a machine that is fast at them.
+    #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+    Relaxed,
 }
 
 impl Level {
@@ -32,7 +39,9 @@ impl Level {
         {
             return Self::Avx2;
         }
-        #[cfg(target_arch = "wasm32")]
+        #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+        return Self::Relaxed;
+        #[cfg(all(target_arch = "wasm32", not(feature = "relaxed-simd")))]
         return Self::Wasm;
         #[cfg(not(target_arch = "wasm32"))]
         Self::Plain
@@ -47,7 +56,9 @@ impl Level {
             #[cfg(not(target_arch = "wasm32"))]
             Level::Plain => work.run::<plain::Plain>(),
             #[cfg(target_arch = "wasm32")]
-            Level::Wasm => work.run::<wasm::Simd128>(),
+            Level::Wasm => work.run::<wasm::Words>(),
+            #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+            Level::Relaxed => wasm::relaxed::run(work),
         }
     }
 }

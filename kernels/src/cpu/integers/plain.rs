@@ -47,7 +47,7 @@ impl Simd for Plain {
         dot(|i| i32::from(q[i / 8] >> (i % 8) & 1), x)
     }
 
-    fn words(self, w: &Group, x: &Group) -> Self::Sums {
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums {
         dot(|i| i32::from(w[i]), x)
     }
 

@@ -1,6 +1,6 @@
 //! What a product of packed weights is made of, which every instruction set does in its own way.
 
-use super::Group;
+use super::{Group, Order};
 use crate::formats::GROUP;
 
 /// What an instruction set does with a group. A value of it holds what loops find in registers.
@@ -11,22 +11,30 @@ pub trait Simd: Copy {
     type Total: Copy;
     /// Eight floats.
     type Scales: Copy;
-    /// The order in which [`Simd::nibbles`] takes a group's numbers.
-    const NIBBLES: [usize; GROUP] = in_order();
 
     /// At the beginning of a function, before its loops.
     fn new() -> Self;
     /// Nothing yet.
     fn zero() -> Self::Total;
-    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` in the order of
-    /// [`Simd::NIBBLES`].
+    /// A group of activations as its products want it; `of` is one of them.
+    #[inline(always)]
+    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
+        let _ = order;
+        IN_ORDER.map(of)
+    }
+    /// A group of weights, unpacked, as [`Simd::unpacked`] wants it; `of` is one of them.
+    #[inline(always)]
+    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
+        Self::activations(order, of)
+    }
+    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` for [`Order::Nibbles`].
     fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
-    /// `Σ q·x` of signed bytes.
+    /// `Σ q·x` of signed bytes; `x` for [`Order::Plain`].
     fn bytes(self, q: &[u8; GROUP], x: &Group) -> Self::Sums;
-    /// `Σ x` where the bit is set.
+    /// `Σ x` where the bit is set; `x` for [`Order::Bits`].
     fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
-    /// `Σ w·x`
-    fn words(self, w: &Group, x: &Group) -> Self::Sums;
+    /// `Σ w·x`, both for [`Order::Plain`] where weights are `SIGNED`, otherwise for another order.
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums;
     /// No whole numbers yet.
     fn none() -> Self::Sums;
     /// `sums + Σ q·x`
@@ -57,7 +65,8 @@ pub trait Simd: Copy {
     fn fetch_ahead(_bytes: &[u8; 64]) {}
 }
 
-const fn in_order() -> [usize; GROUP] {
+/// 0, 1, 2, …
+pub const IN_ORDER: [usize; GROUP] = {
     let mut order = [0; GROUP];
     let mut i = 0;
     while i < GROUP {
@@ -65,7 +74,7 @@ const fn in_order() -> [usize; GROUP] {
         i += 1;
     }
     order
-}
+};
 
 /// As many scales as are widened at once.
 pub const HALVES: usize = 8;

@@ -1,6 +1,6 @@
 //! Many tokens: rows of weights are unpacked once for all of them.
 
-use super::{Group, HALVES, Halves, Packed, Simd, Token, meaning, scale_of};
+use super::{Group, HALVES, Halves, Order, Packed, Simd, Token, meaning, scale_of};
 use crate::formats::{Format, GROUP};
 
 /// Rows of the matrix that one pass takes together, so that each `x` is read once for all of them.
@@ -62,25 +62,48 @@ impl Tile {
     /// Its rows with one token.
     #[inline(always)]
     pub fn dots<S: Simd>(&self, s: S, w: &Packed, x: Token<'_>) -> [f32; TILE] {
-        // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
         let n = w.cols / GROUP;
+        if Order::of(w.format) == Order::Plain {
+            return self.scaled::<_, true>(s, n, x);
+        }
+        let mut dots = self.scaled::<_, false>(s, n, x);
+        for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
+            *dot += crate::formats::dot(minima, &x.sums[..n]);
+        }
+        dots
+    }
+
+    /// The same without minima.
+    #[inline(always)]
+    fn scaled<S: Simd, const SIGNED: bool>(&self, s: S, n: usize, x: Token<'_>) -> [f32; TILE] {
+        // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
         let [w0, w1, w2, w3] = rows_of(&self.groups, n);
         let [s0, s1, s2, s3] = rows_of(&self.steps, n);
         let (groups, scales) = (&x.groups[..n], &x.scales[..n]);
         let (mut t0, mut t1, mut t2, mut t3) = (S::zero(), S::zero(), S::zero(), S::zero());
         for g in 0..n {
-            t0 = S::add(t0, s.words(&w0[g], &groups[g]), s0[g] * scales[g]);
-            t1 = S::add(t1, s.words(&w1[g], &groups[g]), s1[g] * scales[g]);
-            t2 = S::add(t2, s.words(&w2[g], &groups[g]), s2[g] * scales[g]);
-            t3 = S::add(t3, s.words(&w3[g], &groups[g]), s3[g] * scales[g]);
+            t0 = S::add(
+                t0,
+                s.unpacked::<SIGNED>(&w0[g], &groups[g]),
+                s0[g] * scales[g],
+            );
+            t1 = S::add(
+                t1,
+                s.unpacked::<SIGNED>(&w1[g], &groups[g]),
+                s1[g] * scales[g],
+            );
+            t2 = S::add(
+                t2,
+                s.unpacked::<SIGNED>(&w2[g], &groups[g]),
+                s2[g] * scales[g],
+            );
+            t3 = S::add(
+                t3,
+                s.unpacked::<SIGNED>(&w3[g], &groups[g]),
+                s3[g] * scales[g],
+            );
         }
-        let mut dots = [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)];
-        if w.format != Format::Q8 {
-            for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
-                *dot += crate::formats::dot(minima, &x.sums[..n]);
-            }
-        }
-        dots
+        [S::sum(t0), S::sum(t1), S::sum(t2), S::sum(t3)]
     }
 }
 
@@ -98,19 +121,17 @@ fn unpack<S: Simd>(format: Format, quants: &[u8], out: &mut [Group]) {
     match format {
         Format::Q8 => {
             for (q, out) in quants.as_chunks::<GROUP>().0.iter().zip(out) {
-                *out = q.map(|q| i16::from(q as i8));
+                *out = S::weights(Order::Plain, |i| i16::from(q[i] as i8));
             }
         }
         Format::B1 => {
             for (q, out) in quants.as_chunks::<{ GROUP / 8 }>().0.iter().zip(out) {
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = i16::from(q[i / 8] >> (i % 8) & 1);
-                }
+                *out = S::weights(Order::Bits, |i| i16::from(q[i / 8] >> (i % 8) & 1));
             }
         }
         _ => {
             for (q, out) in quants.as_chunks::<{ GROUP / 2 }>().0.iter().zip(out) {
-                *out = S::NIBBLES.map(|i| {
+                *out = S::weights(Order::Nibbles, |i| {
                     let byte = q[i % (GROUP / 2)];
                     i16::from(if i < GROUP / 2 { byte & 15 } else { byte >> 4 })
                 });

@@ -1,30 +1,59 @@
-//! WebAssembly's 128-bit SIMD. `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs.
+//! WebAssembly's 128-bit SIMD. What multiplies weights is in [`words`] and [`relaxed`].
 #![expect(unsafe_code, reason = "vectors are loaded through pointers")]
 
-use super::{Group, HALVES, Halves, Simd};
+#[cfg(feature = "relaxed-simd")]
+pub mod relaxed;
+mod words;
+
+use super::{Group, HALVES, Halves, Order, Simd};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
-use std::hint::black_box;
+use std::{hint::black_box, marker::PhantomData};
+
+/// Any browser.
+pub type Words = Simd128<words::Words>;
+
+/// What multiplies packed weights: [`Simd`]'s methods of the same names, with constants in registers.
+pub trait Dots: Copy {
+    /// The lowest nibble of each number.
+    const LOWEST: v128;
+    /// The order in which a group's bits become bytes, the same for its halves.
+    const BITS: [usize; GROUP];
+    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group;
+    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group;
+    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2], x: &Group) -> v128;
+    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8], x: &Group) -> v128;
+    /// Of weights that are not negative.
+    fn unpacked(w: &Group, x: &Group) -> v128;
+}
 
 /// A browser. Its constants are hidden from the compiler, which would write them anew wherever they are used; browsers make
 /// some instructions of each.
 #[derive(Clone, Copy)]
-pub struct Simd128 {
+pub struct Simd128<D> {
     /// Bytes of 1.
     ones: v128,
-    /// Bytes of 1, 2, 4, … 128, twice.
+    /// Of sixteen bytes, the one bit that each is about.
     bits: v128,
-    /// Bytes of 0 and 1, and of 2 and 3.
+    /// And which byte has it: 0 or 1, and for the second sixteen 2 or 3.
     places: [v128; 2],
     /// Of a sign and what is behind it, widened, what there is of an f16.
     half: v128,
-    /// The lowest nibble of each word.
+    /// [`Dots::LOWEST`]
     lowest: v128,
+    dots: PhantomData<D>,
+}
+
+/// Sixteen bytes, one by one.
+#[inline(always)]
+fn vector(of: impl Fn(usize) -> u8) -> v128 {
+    let bytes: [u8; 16] = std::array::from_fn(of);
+    sixteen(&bytes, 0)
 }
 
 /// Words `8 · i ..` of a group.
 #[inline(always)]
-fn words(x: &Group, i: usize) -> v128 {
+fn eight(x: &Group, i: usize) -> v128 {
     let eight = &x.as_chunks::<8>().0[i];
     // SAFETY: eight words are the sixteen bytes that are read, at any alignment.
     unsafe { v128_load(eight.as_ptr().cast()) }
@@ -46,7 +75,7 @@ fn four(x: &[f32; HALVES], i: usize) -> v128 {
 
 #[inline(always)]
 fn dot4(w: [v128; 4], x: &Group) -> v128 {
-    let dot = |i: usize| i32x4_dot_i16x8(w[i], words(x, i));
+    let dot = |i: usize| i32x4_dot_i16x8(w[i], eight(x, i));
     i32x4_add(i32x4_add(dot(0), dot(1)), i32x4_add(dot(2), dot(3)))
 }
 
@@ -61,7 +90,7 @@ fn widened([first, second]: [v128; 2]) -> [v128; 4] {
     ]
 }
 
-impl Simd128 {
+impl<D> Simd128<D> {
     /// A byte for each bit: 1 where it is set, otherwise 0.
     #[inline(always)]
     fn spread(self, q: &[u8; GROUP / 8]) -> [v128; 2] {
@@ -79,36 +108,20 @@ impl Simd128 {
     }
 }
 
-impl Simd for Simd128 {
+impl<D: Dots> Simd for Simd128<D> {
     type Sums = v128;
     type Total = v128;
     type Scales = [v128; 2];
-    /// Of eight words with four nibbles each, first all lowest ones: shifts by words and a mask part them, where
-    /// bytes would have to be widened.
-    const NIBBLES: [usize; GROUP] = {
-        let mut order = [0; GROUP];
-        let mut i = 0;
-        while i < GROUP {
-            let (nibble, word) = (i / 8, i % 8);
-            order[i] = 2 * word + nibble / 2 + nibble % 2 * (GROUP / 2);
-            i += 1;
-        }
-        order
-    };
 
     #[inline(always)]
     fn new() -> Self {
         Self {
             ones: black_box(u8x16_splat(1)),
-            bits: black_box(u64x2_splat(u64::from_le_bytes([
-                1, 2, 4, 8, 16, 32, 64, 128,
-            ]))),
-            places: [[0, 1], [2, 3]].map(|[a, b]: [u64; 2]| {
-                const ALL: u64 = 0x0101_0101_0101_0101;
-                black_box(u64x2(a * ALL, b * ALL))
-            }),
+            bits: black_box(vector(|i| 1 << (D::BITS[i] % 8))),
+            places: [0, 16].map(|from| black_box(vector(|i| (D::BITS[from + i] / 8) as u8))),
             half: black_box(u32x4_splat(0x8FFF_E000)),
-            lowest: black_box(u16x8_splat(15)),
+            lowest: black_box(D::LOWEST),
+            dots: PhantomData,
         }
     }
 
@@ -118,15 +131,18 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
+    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
+        D::activations(order, of)
+    }
+
+    #[inline(always)]
+    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
+        D::weights(order, of)
+    }
+
+    #[inline(always)]
     fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> v128 {
-        let (q, lowest) = (sixteen(q, 0), self.lowest);
-        let w = [
-            v128_and(q, lowest),
-            v128_and(u16x8_shr(q, 4), lowest),
-            v128_and(u16x8_shr(q, 8), lowest),
-            u16x8_shr(q, 12),
-        ];
-        dot4(w, x)
+        D::nibbles(self, q, x)
     }
 
     #[inline(always)]
@@ -136,12 +152,16 @@ impl Simd for Simd128 {
 
     #[inline(always)]
     fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        dot4(widened(self.spread(q)), x)
+        D::bits(self, q, x)
     }
 
     #[inline(always)]
-    fn words(self, w: &Group, x: &Group) -> v128 {
-        dot4([words(w, 0), words(w, 1), words(w, 2), words(w, 3)], x)
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> v128 {
+        if SIGNED {
+            dot4(std::array::from_fn(|i| eight(w, i)), x)
+        } else {
+            D::unpacked(w, x)
+        }
     }
 
     #[inline(always)]
