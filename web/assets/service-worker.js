@@ -10,14 +10,17 @@ const { scope } = self.registration;
 /** Pages at other paths of the same host have theirs. */
 const OURS = `thimble ${scope} `;
 const KEPT = OURS + BUILD;
-const addresses = new Set(FILES.map((name) => new URL(name, scope).href));
+/** Of the two workers the page has one (index.html), and says which as it registers this. */
+const WORKER = new URL(self.location).searchParams.get('worker') ?? 'worker';
+const files = FILES.filter((name) => !name.startsWith('worker') || name.startsWith(`${WORKER}.`) || name.startsWith(`${WORKER}_`));
+const addresses = new Set(files.map((name) => new URL(name, scope).href));
 const CATALOG = new URL('models/catalog.json', scope).href;
 /** So long the network may take, before what is kept is shown. */
 const PATIENCE_MS = 3000;
 
 self.addEventListener('install', (event) => {
   self.skipWaiting();
-  event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll(FILES)));
+  event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll(files)));
 });
 
 self.addEventListener('activate', (event) => event.waitUntil(Promise.all([self.clients.claim(), forgetOthers()])));

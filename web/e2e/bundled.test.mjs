@@ -91,7 +91,9 @@ test('a first visit chats at once and fetches little; the next needs no network'
   await thimble.shoot('14-bundled-answer');
 
   const kept = await untilKept(thimble);
-  assert.ok(kept.includes('worker_bg.wasm') && !kept.some((name) => name.endsWith('.safetensors')), `${kept}`);
+  // One of the two, whichever this machine is fast with.
+  assert.equal(kept.filter((name) => /^worker(-relaxed)?_bg\.wasm$/.test(name)).length, 1, `${kept}`);
+  assert.ok(!kept.some((name) => name.endsWith('.safetensors')), `${kept}`);
   const bytes = [...sockets].reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
   t.diagnostic(`a first visit fetches ${(bytes / 1e6).toFixed(2)} MB in ${urls.length} requests`);
   assert.ok(bytes <= MOST_BYTES, `${bytes} bytes`);
@@ -124,7 +126,7 @@ test('a new build takes the place of the old one with its model, and a silent ne
   let brings = 'all';
   const intercept = (request, response) => {
     if (brings === 'all') return false;
-    const isProgram = request.url.endsWith('/service-worker.js');
+    const isProgram = request.url.includes('/service-worker.js');
     // Asked for in the background, where one that hangs keeps later ones waiting.
     if (isProgram) response.destroy();
     return isProgram || brings === 'nothing';

@@ -303,7 +303,7 @@ test('bad input: no WebGPU where it is asked for; the CPU is one click away', as
 
 test('bad input: a worker that cannot be loaded', async () => {
   const gone = (request, response) => response.writeHead(404).end();
-  await withPage({ files: { 'worker_loader.js': gone } }, async (thimble) => {
+  await withPage({ files: { 'worker_loader.js': gone, 'worker-relaxed_loader.js': gone } }, async (thimble) => {
     await thimble.banner.waitFor();
     assert.match(await thimble.banner.innerText(), /engine stopped.*could not be loaded/);
     await thimble.question.fill(DRAFT);

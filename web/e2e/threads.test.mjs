@@ -22,17 +22,19 @@ async function answer(url, { where = browser, until } = {}) {
   const status = await thimble.status.innerText();
   const isIsolated = await thimble.page.evaluate(() => crossOriginIsolated);
   await thimble.close();
-  return { text, isIsolated, threads: Number(/(\d+) threads/.exec(status)?.[1] ?? 1) };
+  const isRelaxed = status.includes('relaxed');
+  return { text, isIsolated, isRelaxed, threads: Number(/(\d+) threads/.exec(status)?.[1] ?? 1) };
 }
 
-test('any number of threads writes the same', async () => {
+test('any number of threads and either worker write the same', async () => {
   const site = await serve(dist);
   try {
-    const alone = await answer(`${site.url}?backend=cpu&threads=1`);
-    assert.equal(alone.threads, 1);
+    const alone = await answer(`${site.url}?backend=cpu&threads=1&relaxed=no`);
+    assert.deepEqual([alone.threads, alone.isRelaxed], [1, false]);
     assert.ok(alone.text.length > 0);
-    for (const threads of [2, 3]) {
-      assert.deepEqual(await answer(`${site.url}?backend=cpu&threads=${threads}`), { text: alone.text, isIsolated: true, threads });
+    for (const [relaxed, threads] of [['no', 2], ['no', 3], ['yes', 1], ['yes', 2]]) {
+      const other = await answer(`${site.url}?backend=cpu&threads=${threads}&relaxed=${relaxed}`);
+      assert.deepEqual(other, { ...alone, isIsolated: true, isRelaxed: relaxed === 'yes', threads });
     }
   } finally {
     await site.close();
@@ -43,9 +45,10 @@ test('unasked, a model that gains from threads has half of the cores, and the sm
   const cores = "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 4 });";
   const site = await serve(dist, {
     intercept(request, response) {
-      if (!request.url.startsWith('/worker_loader.js')) return false;
+      const [, loader] = /^\/(worker.*_loader\.js)/.exec(request.url) ?? [];
+      if (!loader) return false;
       response.writeHead(200, { 'content-type': 'text/javascript' });
-      response.end(cores + fs.readFileSync(path.join(dist, 'worker_loader.js'), 'utf8'));
+      response.end(cores + fs.readFileSync(path.join(dist, loader), 'utf8'));
       return true;
     },
   });

@@ -157,16 +157,11 @@ fn early_worker() -> Option<(Worker, Array)> {
     Some((early.get(0).dyn_into().ok()?, early.get(1).dyn_into().ok()?))
 }
 
-/// The worker's program, by a name that changes with each build: worker files have no hash in theirs.
+/// The worker's program: index.html knows which of the two, by a name that changes with each build.
 fn loader_url() -> String {
-    let build = web_sys::window()
-        .and_then(|w| w.document())
-        .and_then(|d| d.query_selector("meta[name=thimble-build]").ok().flatten())
-        .and_then(|m| m.get_attribute("content"));
-    match build {
-        Some(build) => format!("./worker_loader.js?v={build}"),
-        None => "./worker_loader.js".to_owned(),
-    }
+    let chosen = js_sys::Reflect::get(&js_sys::global(), &"thimbleLoader".into());
+    let chosen = chosen.ok().and_then(|url| url.as_string());
+    chosen.unwrap_or_else(|| "./worker_loader.js".to_owned())
 }
 
 /// What a JavaScript exception says.

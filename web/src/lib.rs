@@ -3,7 +3,7 @@
 //! Two programs share this library:
 //! - the app ([`ui`], `bin/app.rs`) draws [`state::Chat`], a reducer without DOM, and sends requests
 //!   through [`client`];
-//! - the worker ([`worker`], `bin/worker.rs`) owns the engine, and gets models through [`storage`].
+//! - the worker ([`worker`], `bin/worker.rs` and `bin/worker-relaxed.rs`) owns the engine, and gets models through [`storage`].
 //!
 //! [`protocol`] is all they know of each other.
 #![recursion_limit = "256"]

@@ -4,8 +4,8 @@
 //! - it takes any `wasm-bindgen` on `PATH` of Cargo.lock's version, and any `wasm-opt`: no downloads;
 //! - it runs the `cargo` on `PATH` and obeys `CARGO_TARGET_DIR`;
 //! - the app's files have a hash in their names and an `integrity` in index.html, so they must stay
-//!   as they are; the worker's files have neither (`worker_loader.js`, `worker.js`,
-//!   `worker_bg.wasm`, `snippets/`);
+//!   as they are; the workers' files have neither (`worker_loader.js`, `worker.js`,
+//!   `worker_bg.wasm`, the same of `worker-relaxed`, `snippets/`);
 //! - it replaces its whole output folder, so that is `target/site` (Trunk.toml) and not `dist`,
 //!   where the model lies.
 

@@ -179,8 +179,10 @@ fn clippy(shared: &Shared) -> Result<Counts> {
     let kernels = vec!["kernels"];
     let app = vec!["web", "--features", "app", "--bin", "app"];
     let worker = vec!["web", "--features", "worker", "--bin", "worker"];
+    let relaxed = vec!["web", "--features", "relaxed", "--bin", "worker-relaxed"];
+    let tests = vec!["kernels", "--features", "relaxed-simd", "--tests"];
     let wasm = shared.wasm()?;
-    for package in [kernels, engine, app, worker] {
+    for package in [kernels, tests, engine, app, worker, relaxed] {
         let base = [
             "clippy",
             "--locked",
@@ -253,12 +255,16 @@ fn browser(shared: &Shared) -> Result<Counts> {
         "kernels",
     ];
     let mut command = shared.wasm()?.cmd("cargo", &args)?;
-    // In the libraries: what only a browser's instructions can show.
-    command.args(["--no-default-features", "--lib", "--test", "browser"]);
+    // In the libraries: what only a browser's instructions can show. Those that not every browser has as well: the page in
+    // web/e2e is for any.
+    command.args(["--no-default-features", "--features", "relaxed-simd"]);
+    command.args(["--lib", "--test", "browser"]);
     // A software GPU is slow: 300 s instead of 20 for all tests of the file.
     command
         .env("CHROMEDRIVER", driver)
-        .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
+        // Node.js may lack what Chromium has.
+        .env("WASM_BINDGEN_USE_BROWSER", "1");
     counted(&mut command, count::libtest)
 }
 

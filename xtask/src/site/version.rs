@@ -2,8 +2,8 @@
 //!
 //! A browser may hold old worker files in its cache, so a new page must ask for them by a new URL.
 //! The contract: index.html has `<meta name="thimble-build" content="dev">`; here the content
-//! becomes a hash of the worker's files; the app starts the worker from
-//! `./worker_loader.js?v=CONTENT`; every file that the worker imports gets the same query here.
+//! becomes a hash of the workers' files; the app starts one of them from
+//! `./NAME_loader.js?v=CONTENT`; every file that the worker imports gets the same query here.
 //!
 //! The service worker keeps a whole build (web/assets/service-worker.js): its lines `const BUILD = 'dev';` and
 //! `const FILES = ['./'];` become a hash of all files and their list, each by the address that the page asks for it by.
@@ -16,6 +16,8 @@ use std::fs;
 use std::path::Path;
 
 const SERVICE_WORKER: &str = "service-worker.js";
+/// index.html chooses.
+const WORKERS: [&str; 2] = ["worker", "worker-relaxed"];
 
 /// Writes the version of the worker's files into them and into the page.
 pub fn worker(site: &Path) -> Result {
@@ -28,12 +30,15 @@ pub fn worker(site: &Path) -> Result {
     }
     let hash = format!("{:x}", hasher.finalize());
     let version = &hash[..12];
-    edit(&site.join("worker_loader.js"), |text| {
-        version_file(text, "./worker.js", version)
-    })?;
-    edit(&site.join("worker.js"), |text| {
-        version_file(&version_snippets(text, version), "worker_bg.wasm", version)
-    })?;
+    for name in WORKERS {
+        edit(&site.join(format!("{name}_loader.js")), |text| {
+            version_file(text, &format!("./{name}.js"), version)
+        })?;
+        edit(&site.join(format!("{name}.js")), |text| {
+            let text = version_snippets(text, version);
+            version_file(&text, &format!("{name}_bg.wasm"), version)
+        })?;
+    }
     edit(&site.join("index.html"), |text| version_page(text, version))
 }
 
