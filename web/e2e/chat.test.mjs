@@ -22,7 +22,7 @@ let cpuText;
 
 test('CPU: load, ask, stream, stop, ask again, new chat', async (t) => {
   const thimble = await Thimble.open(browser, `${site.url}?backend=cpu&${MODEL}`, {
-    settings: { sampling: GREEDY, max_tokens: 200 },
+    settings: { sampling: GREEDY, max_tokens: 400 },
   });
   await thimble.loadButton.waitFor();
   await thimble.load();
@@ -42,7 +42,8 @@ test('CPU: load, ask, stream, stop, ask again, new chat', async (t) => {
   await thimble.ask('Write a long story about a tailor and her thimble.');
   await thimble.watchGrow(0);
   await thimble.startWatch();
-  const lengths = await thimble.watchGrow(150);
+  // Some seconds, on the fastest of machines as well: the page shows pieces as often as screens are drawn, and no oftener.
+  const lengths = await thimble.watchGrow(500);
   const watched = await thimble.endWatch();
   t.diagnostic(`UI thread while streaming: longest task ${watched.longest} ms, longest pause between frames ${watched.gap} ms, ${watched.frames} frames`);
   assert.ok(watched.longest <= 100, `the UI thread was blocked for ${watched.longest} ms`);

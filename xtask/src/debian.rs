@@ -1,7 +1,7 @@
-//! Debian's packages: browsers and drivers, and a Rust compiler that can build for wasm32.
+//! Debian's packages: browsers and drivers, and a Rust compiler that can build for other targets.
 //!
-//! `rustc-web` is the Rust that Debian builds Chromium with. It has no wasm32 standard library, so
-//! one is compiled from `rust-web-src` into a private sysroot, `.tools/sysroot`, once per version.
+//! `rustc-web` is the Rust that Debian builds Chromium with. It has a standard library for this machine alone, so another
+//! target's is compiled from `rust-web-src` into a private sysroot in `.tools/`, once per version.
 
 use crate::Result;
 use crate::sh::{self, cmd, step};
@@ -58,14 +58,13 @@ fn version(package: &str) -> Option<String> {
     text.strip_prefix("installed ").map(str::to_owned)
 }
 
-/// Makes `sysroot` (an absolute path) a Rust for wasm32: `bin/{rustc,cargo,rust-lld}` and a
+/// Makes `sysroot` (an absolute path) a Rust for a target: `bin/{rustc,cargo,rust-lld}` and a
 /// standard library. Programs compiled by another version are deleted from `target_dir`, for cargo
 /// does not see that a standard library has changed.
-pub fn sysroot(sysroot: &Path, target_dir: &Path) -> Result {
-    let purpose = "a Rust with the target wasm32-unknown-unknown";
+pub fn sysroot(target: &str, sysroot: &Path, target_dir: &Path) -> Result {
     apt(
         &["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"],
-        purpose,
+        &format!("a Rust with the target {target}"),
     )?;
     let verbose = sh::output(&mut cmd("/usr/bin/rustc", &["-vV"]))
         .ok_or("/usr/bin/rustc of the package rustc-web does not run")?;
@@ -78,7 +77,7 @@ pub fn sysroot(sysroot: &Path, target_dir: &Path) -> Result {
         return Ok(());
     }
     step(
-        &format!("wasm32 standard library for Debian's rustc {key}"),
+        &format!("{target} standard library for Debian's rustc {key}"),
         || {
             // Two generations of libraries in one folder would be "multiple candidates" to rustc.
             for old in [sysroot, target_dir] {
@@ -86,14 +85,18 @@ pub fn sysroot(sysroot: &Path, target_dir: &Path) -> Result {
                     fs::remove_dir_all(old).map_err(|e| format!("{}: {e}", old.display()))?;
                 }
             }
-            build(sysroot, llvm).map_err(|e| e.to_string())?;
+            build(target, sysroot, llvm).map_err(|e| e.to_string())?;
             sh::write(&key_file, &key)
         },
     )
 }
 
 /// Compiles the standard library and links the programs beside it.
-fn build(sysroot: &Path, llvm: &str) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn build(
+    target: &str,
+    sysroot: &Path,
+    llvm: &str,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let work = sysroot.with_extension("build");
     let manifest = "[package]\nname = \"stdbuild\"\nversion = \"0.0.0\"\n[workspace]\n\
         [profile.release]\ncodegen-units = 16\n";
@@ -102,7 +105,7 @@ fn build(sysroot: &Path, llvm: &str) -> std::result::Result<(), Box<dyn std::err
     // `test` and `proc_macro` are for wasm-bindgen-test; without the bitcode, LTO finds nothing.
     let mut cargo = cmd(
         "/usr/bin/cargo",
-        &["build", "--release", "--target", "wasm32-unknown-unknown"],
+        &["build", "--release", "--target", target],
     );
     cargo
         .arg("-Zbuild-std=std,panic_abort,proc_macro,test")
@@ -115,14 +118,14 @@ fn build(sysroot: &Path, llvm: &str) -> std::result::Result<(), Box<dyn std::err
     sh::run(&mut cargo)?;
 
     let lib = sysroot.join("lib/rustlib");
-    let wasm = lib.join("wasm32-unknown-unknown/lib");
+    let built = lib.join(target).join("lib");
     let bin = sysroot.join("bin");
-    fs::create_dir_all(&wasm)?;
+    fs::create_dir_all(&built)?;
     fs::create_dir_all(&bin)?;
-    for file in sh::files(work.join("target/wasm32-unknown-unknown/release/deps")) {
+    for file in sh::files(work.join(format!("target/{target}/release/deps"))) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".rlib") && !name.starts_with("libstdbuild-") {
-            fs::copy(&file, wasm.join(&*name))?;
+            fs::copy(&file, built.join(&*name))?;
         }
     }
     fs::remove_dir_all(&work)?;

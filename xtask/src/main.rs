@@ -27,7 +27,7 @@ usage: cargo xtask <task>
   serve [--port N]   build the page with its models and serve it on 127.0.0.1 (default port 8080)
   test               run every test, native and in the browser; ends with `N passed, N failed`
   dist               write the page as a static folder, dist/, for any web server and any sub-path
-  ci <part>...       run parts of `test` alone: fmt clippy nextest doc browser dist e2e sizes
+  ci <part>...       run parts of `test` alone: fmt clippy nextest arm train doc browser dist e2e sizes
   model              fetch SmolLM2 into models/cache/
   synth <family>     write a random checkpoint of a published model's size into models/cache/:
                      ssmoelm (12 MB), metis (1.8 GB), neo-3 (2.3 GB), mtlm1 (0.8 GB)
@@ -39,7 +39,7 @@ usage: cargo xtask <task>
   help               print this
 
 environment:
-  THIMBLE_WASM_STD=rustup|debian   take the wasm32 standard library from there and nowhere else
+  THIMBLE_STD=rustup|debian   take other targets' standard libraries from there and nowhere else
   THIMBLE_CHROMIUM, CHROMEDRIVER   the browser and its driver, where they are not on PATH";
 
 fn main() -> ExitCode {

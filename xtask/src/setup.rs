@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const WASM: &str = "wasm32-unknown-unknown";
+const ARM: &str = "aarch64-unknown-linux-gnu";
 /// Trunk 0.22 needs a newer compiler than ours.
 const TRUNK: &str = "0.21.14";
 /// Any 0.9 prints the summary line that `count` reads; this one is installed if none is there.
@@ -48,35 +49,49 @@ fn tools(path: &str) -> Result<PathBuf> {
     Ok(absolute(".tools")?.join(path))
 }
 
-/// A compiler for wasm32 with wasm-bindgen, its test runner, and Node.js for wasm-opt.
-pub struct Wasm {
-    /// Debian's compiler in its private sysroot; without one, the compiler on `PATH`.
+/// A compiler for another target than this machine.
+struct Compiler {
+    /// Debian's in its private sysroot; without one, the compiler on `PATH`.
     sysroot: Option<PathBuf>,
     /// Where a Debian compiler puts its files: two compilers in one folder would rebuild in turn.
     target_dir: PathBuf,
-    /// Folders to put on `PATH`.
-    bin: Vec<PathBuf>,
 }
 
-impl Wasm {
-    /// Installs what is missing.
-    pub fn ready() -> Result<Self> {
-        let target_dir = absolute("target/debian")?;
-        let sysroot = wasm_std(&target_dir)?;
-        wasm_bindgen()?;
-        let mut bin = vec![tools("bin")?, absolute("web/e2e/node_modules/.bin")?];
-        bin.extend(Node::ready()?.bin);
+impl Compiler {
+    /// Finds or installs the target's standard library; `sysroot` and `target_dir` are for Debian's way.
+    fn ready(target: &str, sysroot: &str, target_dir: &str) -> Result<Self> {
+        let way = std::env::var("THIMBLE_STD").unwrap_or_default();
+        if !["", "debian", "rustup"].contains(&way.as_str()) {
+            return Err(format!(
+                "THIMBLE_STD is `{way}`, expected `rustup` or `debian`"
+            ));
+        }
+        let target_dir = absolute(target_dir)?;
+        if way != "debian" {
+            if has_std(target) || rustup_target_add(target) {
+                return Ok(Self {
+                    sysroot: None,
+                    target_dir,
+                });
+            }
+            if way == "rustup" || sh::find(&["apt-get"]).is_none() {
+                return Err(format!(
+                    "this Rust has no standard library for {target}: run `rustup target add {target}`"
+                ));
+            }
+        }
+        let sysroot = tools(sysroot)?;
+        debian::sysroot(target, &sysroot, &target_dir)?;
         Ok(Self {
-            sysroot,
+            sysroot: Some(sysroot),
             target_dir,
-            bin,
         })
     }
 
-    /// A command that compiles for wasm32.
-    pub fn cmd(&self, program: &str, args: &[&str]) -> Result<Command> {
+    /// A command that compiles for the target, with more folders on its `PATH`.
+    fn cmd(&self, program: &str, args: &[&str], bin: &[PathBuf]) -> Result<Command> {
         let mut command = cmd(program, args);
-        let mut path = self.bin.clone();
+        let mut path = bin.to_vec();
         if let Some(sysroot) = &self.sysroot {
             path.extend(debian::use_sysroot(&mut command, sysroot, &self.target_dir));
         }
@@ -85,33 +100,66 @@ impl Wasm {
     }
 }
 
-/// Finds or installs the wasm32 standard library; the answer is the sysroot of Debian's way.
-fn wasm_std(target_dir: &Path) -> Result<Option<PathBuf>> {
-    let way = std::env::var("THIMBLE_WASM_STD").unwrap_or_default();
-    if !["", "debian", "rustup"].contains(&way.as_str()) {
-        return Err(format!(
-            "THIMBLE_WASM_STD is `{way}`, expected `rustup` or `debian`"
-        ));
-    }
-    if way != "debian" {
-        if has_wasm_std() || rustup_target_add() {
-            return Ok(None);
-        }
-        if way == "rustup" || sh::find(&["apt-get"]).is_none() {
-            return Err(format!(
-                "this Rust has no standard library for wasm32: run `rustup target add {WASM}`"
-            ));
-        }
-    }
-    let sysroot = tools("sysroot")?;
-    debian::sysroot(&sysroot, target_dir)?;
-    Ok(Some(sysroot))
+/// A compiler for wasm32 with wasm-bindgen, its test runner, and Node.js for wasm-opt.
+pub struct Wasm {
+    compiler: Compiler,
+    /// Folders to put on `PATH`.
+    bin: Vec<PathBuf>,
 }
 
-fn has_wasm_std() -> bool {
+impl Wasm {
+    /// Installs what is missing.
+    pub fn ready() -> Result<Self> {
+        let compiler = Compiler::ready(WASM, "sysroot", "target/debian")?;
+        wasm_bindgen()?;
+        let mut bin = vec![tools("bin")?, absolute("web/e2e/node_modules/.bin")?];
+        bin.extend(Node::ready()?.bin);
+        Ok(Self { compiler, bin })
+    }
+
+    /// A command that compiles for wasm32.
+    pub fn cmd(&self, program: &str, args: &[&str]) -> Result<Command> {
+        self.compiler.cmd(program, args, &self.bin)
+    }
+}
+
+/// A compiler for 64-bit ARM, and an emulator for what it makes.
+pub struct Arm(Compiler);
+
+impl Arm {
+    /// Installs what is missing.
+    pub fn ready() -> Result<Self> {
+        let compiler = Compiler::ready(ARM, "sysroot-arm", "target/debian-arm")?;
+        debian::apt(
+            &[
+                "gcc-aarch64-linux-gnu",
+                "libc6-dev-arm64-cross",
+                "qemu-user",
+            ],
+            "a linker for 64-bit ARM, and QEMU's emulator of its programs",
+        )?;
+        Ok(Self(compiler))
+    }
+
+    /// A cargo command for 64-bit ARM.
+    pub fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let args = [subcommand, "--locked", "--target", ARM];
+        let mut command = self.0.cmd("cargo", &args, &[])?;
+        for (name, program) in [
+            ("LINKER", "aarch64-linux-gnu-gcc"),
+            ("RUNNER", "qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu"),
+        ] {
+            let target = ARM.to_uppercase().replace('-', "_");
+            command.env(format!("CARGO_TARGET_{target}_{name}"), program);
+        }
+        Ok(command)
+    }
+}
+
+fn has_std(target: &str) -> bool {
     let rustc = sh::output(&mut cmd(
         "rustc",
-        &["--print", "target-libdir", "--target", WASM],
+        &["--print", "target-libdir", "--target", target],
     ));
     let found = sh::files(rustc.unwrap_or_default());
     found.iter().any(|f| {
@@ -120,17 +168,17 @@ fn has_wasm_std() -> bool {
     })
 }
 
-fn rustup_target_add() -> bool {
+fn rustup_target_add(target: &str) -> bool {
     let limit = Duration::from_secs(180);
     sh::find(&["rustup"]).is_some()
-        && step(&format!("rustup target add {WASM}"), || {
-            let done = sh::run_within(&mut cmd("rustup", &["target", "add", WASM]), limit);
+        && step(&format!("rustup target add {target}"), || {
+            let done = sh::run_within(&mut cmd("rustup", &["target", "add", target]), limit);
             done.then_some(())
                 .ok_or_else(|| format!("no success within {} s", limit.as_secs()))
         })
         .inspect_err(|e| eprintln!("{e}"))
         .is_ok()
-        && has_wasm_std()
+        && has_std(target)
 }
 
 /// wasm-bindgen and its test runner, of exactly the version of the crate in Cargo.lock.

@@ -1,7 +1,7 @@
 //! Runs the tests and counts them. A check such as rustfmt counts as one test.
 
 use crate::count::{self, Counts};
-use crate::setup::{self, Node, Wasm};
+use crate::setup::{self, Arm, Node, Wasm};
 use crate::sh::{self, cmd};
 use crate::{Result, model, site, sizes};
 use std::cell::OnceCell;
@@ -23,14 +23,15 @@ const fn part(name: &'static str, what: &'static str, run: fn(&Shared) -> Result
 }
 
 /// Everything, in the order of `cargo xtask test`: what fails soon comes first.
-pub const PARTS: [Part; 9] = [
+pub const PARTS: [Part; 10] = [
     part("fmt", "every file is formatted", fmt),
     part(
         "clippy",
-        "no warnings, for this machine and for wasm32",
+        "no warnings, for this machine, wasm32 and ARM",
         clippy,
     ),
     part("nextest", "native tests, with Vulkan", nextest),
+    part("arm", "the CPU's kernels with ARM's instructions", arm),
     part(
         "train",
         "the trainer, and the engine on what it trained",
@@ -192,6 +193,11 @@ fn clippy(shared: &Shared) -> Result<Counts> {
         ];
         counts += check(wasm.cmd("cargo", &base)?.args(package).args(deny));
     }
+    let mut arm = Arm::ready()?.cargo("clippy")?;
+    counts += check(
+        arm.args(["--package", "kernels", "--all-targets"])
+            .args(deny),
+    );
     Ok(counts)
 }
 
@@ -238,6 +244,12 @@ fn with_runtime_dir(command: &mut Command) -> &mut Command {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     }
     command
+}
+
+fn arm(_: &Shared) -> Result<Counts> {
+    let mut command = Arm::ready()?.cargo("test")?;
+    command.args(["--package", "kernels", "--lib"]);
+    counted(&mut command, count::libtest)
 }
 
 fn browser(shared: &Shared) -> Result<Counts> {

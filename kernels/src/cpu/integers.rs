@@ -3,11 +3,18 @@
 //!
 //! Sixteen bits and not eight: `pmaddwd` and its like take pairs of words in one instruction, so that an 8-bit kernel
 //! would hardly be faster without special instructions, and fifteen bits keep a model's text where floats put it. Where
-//! an instruction multiplies sixteen bytes (`wasm/relaxed.rs`), a word is two of them: the same sums, so the same text.
+//! an instruction multiplies sixteen bytes (`bytes.rs`), a word is two of them: the same sums, so the same text.
 //! The plain twin of all this is `Format::dot`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(any(
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", feature = "relaxed-simd")
+))]
+mod bytes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(not(target_arch = "wasm32"))]
 mod plain;
 #[cfg(target_arch = "wasm32")]
@@ -100,6 +107,8 @@ impl Integers {
             Level::Plain => self.held.fill::<plain::Plain>(order, x, cols),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "wasm32")]
             Level::Wasm => self.held.fill::<wasm::Words>(order, x, cols),
             #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
@@ -122,6 +131,8 @@ impl Integers {
             Level::Plain => multiply::<plain::Plain>(self, w, rows, places, y),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::multiply(self, w, rows, places, y),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "wasm32")]
             Level::Wasm => multiply::<wasm::Words>(self, w, rows, places, y),
             #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
@@ -344,8 +355,10 @@ mod tests {
             (integers.held.groups[0], integers.held.pairs[0])
         };
         assert_eq!(hold(&[0.0; 64]), ([0; GROUP], [0.0; 2]));
-        let (group, [_, sum]) = hold(&[-3.0; 32]);
-        assert_eq!(group, [-LARGEST; GROUP]);
+        let (_, [_, sum]) = hold(&[-3.0; 32]);
         assert!((sum + 96.0).abs() < 1e-4);
+        let mut group = [0; GROUP];
+        quantise(&[-3.0; GROUP], LARGEST, &mut group);
+        assert_eq!(group, [-LARGEST; GROUP]);
     }
 }

@@ -3,6 +3,8 @@
 use super::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 #[cfg(not(target_arch = "wasm32"))]
 use super::plain;
 #[cfg(target_arch = "wasm32")]
@@ -17,6 +19,9 @@ pub enum Level {
     /// 256 bits, on most PCs since 2013.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// 128 bits and products of bytes, on most ARM machines since 2018.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// 128 bits, in every browser since 2023.
     #[cfg(target_arch = "wasm32")]
     #[cfg_attr(
@@ -39,6 +44,10 @@ impl Level {
         {
             return Self::Avx2;
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Self::Neon;
+        }
         #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
         return Self::Relaxed;
         #[cfg(all(target_arch = "wasm32", not(feature = "relaxed-simd")))]
@@ -53,6 +62,8 @@ impl Level {
         match self {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::run(work),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::run(work),
             #[cfg(not(target_arch = "wasm32"))]
             Level::Plain => work.run::<plain::Plain>(),
             #[cfg(target_arch = "wasm32")]

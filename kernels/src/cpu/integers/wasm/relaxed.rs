@@ -6,13 +6,13 @@
 
 use super::{Dots, Simd128, sixteen};
 use crate::{
-    cpu::integers::{Group, Held, Integers, Order, Packed, Work, simd::IN_ORDER},
+    cpu::integers::{Group, Held, Integers, Order, Packed, Work, bytes, simd::IN_ORDER},
     formats::GROUP,
 };
 use core::arch::wasm32::*;
 use std::ops::Range;
 
-/// Unsigned weights are bytes, and an activation is two: `256 · upper + lower`.
+/// Unsigned weights are bytes, and an activation is two ([`bytes`]).
 #[derive(Clone, Copy)]
 pub struct Bytes;
 
@@ -62,16 +62,16 @@ fn places(order: Order) -> [usize; GROUP] {
     }
 }
 
-/// Sixteen bytes of the group's memory.
+/// Bytes `16 · i ..` of the group's memory.
 #[inline(always)]
-fn bytes(x: &Group, i: usize) -> v128 {
+fn part(x: &Group, i: usize) -> v128 {
     sixteen(bytemuck::bytes_of(x), i)
 }
 
 /// `Σ w·x` of a group's weights, none of them negative.
 #[inline(always)]
 fn dot([first, second]: [v128; 2], x: &Group) -> v128 {
-    let add = |w, i, sums| i32x4_relaxed_dot_i8x16_i7x16_add(bytes(x, i), w, sums);
+    let add = |w, i, sums| i32x4_relaxed_dot_i8x16_i7x16_add(part(x, i), w, sums);
     let upper = add(second, 1, add(first, 0, i32x4_splat(0)));
     add(second, 3, add(first, 2, i32x4_shl(upper, 8)))
 }
@@ -82,27 +82,22 @@ impl Dots for Bytes {
         15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
     );
 
-    /// Upper bytes, then lower ones.
     #[inline(always)]
     fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
         let x = places(order).map(of);
-        if order == Order::Plain {
-            return x;
+        match order {
+            Order::Plain => x,
+            Order::Nibbles | Order::Bits => bytes::activations(x),
         }
-        // Rounded to the nearest multiple, so that what is left is a signed byte.
-        let upper = x.map(|x| ((x + 128) >> 8) as i8);
-        let lower: [i8; GROUP] = std::array::from_fn(|i| (x[i] - i16::from(upper[i]) * 256) as i8);
-        bytemuck::cast([upper, lower])
     }
 
-    /// Bytes in the first half of a group's memory.
     #[inline(always)]
     fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
         let w = places(order).map(of);
-        if order == Order::Plain {
-            return w;
+        match order {
+            Order::Plain => w,
+            Order::Nibbles | Order::Bits => bytes::weights(w),
         }
-        bytemuck::cast([w.map(|w| w as u8), [0; GROUP]])
     }
 
     #[inline(always)]
@@ -122,6 +117,6 @@ impl Dots for Bytes {
 
     #[inline(always)]
     fn unpacked(w: &Group, x: &Group) -> v128 {
-        dot([bytes(w, 0), bytes(w, 1)], x)
+        dot([part(w, 0), part(w, 1)], x)
     }
 }

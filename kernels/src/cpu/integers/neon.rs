@@ -1,0 +1,280 @@
+//! ARM's 128-bit SIMD. `sdot`, which machines have since about 2018, multiplies sixteen bytes and adds them in fours; an
+//! activation is two of them.
+#![expect(unsafe_code, reason = "instructions that not every machine has")]
+
+use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Simd, Work, bytes};
+use crate::formats::GROUP;
+use core::arch::{aarch64::*, asm};
+use std::ops::Range;
+
+/// [`Integers::multiply`] on a machine with `sdot`.
+pub fn multiply(
+    x: &mut Integers,
+    w: &Packed,
+    rows: Range<usize>,
+    places: &[(usize, usize)],
+    y: &mut [f32],
+) {
+    #[target_feature(enable = "dotprod")]
+    fn with_sdot(
+        x: &mut Integers,
+        w: &Packed,
+        rows: Range<usize>,
+        places: &[(usize, usize)],
+        y: &mut [f32],
+    ) {
+        super::multiply::<Neon>(x, w, rows, places, y);
+    }
+    // SAFETY: `Level::detect` found it.
+    unsafe { with_sdot(x, w, rows, places, y) }
+}
+
+/// [`Integers::hold`]
+pub fn hold(held: &mut Held, order: Order, x: &[f32], cols: usize) {
+    held.fill::<Neon>(order, x, cols);
+}
+
+/// [`Work`] on such a machine.
+pub fn run(work: impl Work) {
+    #[target_feature(enable = "dotprod")]
+    fn with_sdot(work: impl Work) {
+        work.run::<Neon>();
+    }
+    // SAFETY: `Level::detect` found it.
+    unsafe { with_sdot(work) }
+}
+
+/// Its methods run only within [`multiply`] and [`run`], and are inlined there, or within [`hold`], which makes no products:
+/// that is what makes each `unsafe` below sound. NEON itself is a part of 64-bit ARM.
+#[derive(Clone, Copy)]
+struct Neon;
+
+/// `sums + Σ w·x`, in fours. The compiler has this instruction by a name (`vdotq_s32`) that is not stable yet.
+#[inline(always)]
+fn add_products(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: see `Neon`; nothing but these registers is read or written.
+    unsafe {
+        asm!(
+            "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b",
+            sums = inout(vreg) sums, w = in(vreg) w, x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// `Σ w·x` of a group whose weights are bytes.
+#[inline(always)]
+fn dot([first, second]: [int8x16_t; 2], x: &Group) -> int32x4_t {
+    let add = |sums, w, i| add_products(sums, w, signed(bytemuck::bytes_of(x), i));
+    let upper = add(add(Neon::none(), first, 0), second, 1);
+    // SAFETY: see `Neon`.
+    let upper = unsafe { vshlq_n_s32::<8>(upper) };
+    add(add(upper, first, 2), second, 3)
+}
+
+/// Bytes `16 · i ..`
+#[inline(always)]
+fn sixteen(q: &[u8], i: usize) -> uint8x16_t {
+    let sixteen = &q.as_chunks::<16>().0[i];
+    // SAFETY: sixteen bytes are read, at any alignment.
+    unsafe { vld1q_u8(sixteen.as_ptr()) }
+}
+
+#[inline(always)]
+fn signed(q: &[u8], i: usize) -> int8x16_t {
+    // SAFETY: see `Neon`.
+    unsafe { vreinterpretq_s8_u8(sixteen(q, i)) }
+}
+
+/// Words `8 · i ..`
+#[inline(always)]
+fn eight(x: &[i16; 16], i: usize) -> int16x8_t {
+    let eight = &x.as_chunks::<8>().0[i];
+    // SAFETY: eight words are read, at any alignment.
+    unsafe { vld1q_s16(eight.as_ptr()) }
+}
+
+/// Floats `4 · i ..`
+#[inline(always)]
+fn four(x: &[f32], i: usize) -> float32x4_t {
+    let four = &x.as_chunks::<4>().0[i];
+    // SAFETY: four floats are read, at any alignment.
+    unsafe { vld1q_f32(four.as_ptr()) }
+}
+
+/// Finite f16 numbers that were widened with their signs to 32 bits and shifted by 13.
+#[inline(always)]
+fn floats(halves: int32x4_t) -> float32x4_t {
+    // As `formats::widen`: behind the sign, which stands in all upper bits, three are to go.
+    const FACTOR: f32 = f32::from_bits((127 + 112) << 23);
+    // SAFETY: see `Neon`.
+    unsafe {
+        let bits = vandq_u32(vreinterpretq_u32_s32(halves), vdupq_n_u32(0x8FFF_E000));
+        vmulq_n_f32(vreinterpretq_f32_u32(bits), FACTOR)
+    }
+}
+
+impl Simd for Neon {
+    type Sums = int32x4_t;
+    type Total = float32x4_t;
+    type Scales = [float32x4_t; 2];
+
+    #[inline(always)]
+    fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    fn zero() -> float32x4_t {
+        // SAFETY: see `Neon`.
+        unsafe { vdupq_n_f32(0.0) }
+    }
+
+    #[inline(always)]
+    fn activations(_: Order, of: impl Fn(usize) -> i16) -> Group {
+        bytes::activations(std::array::from_fn(of))
+    }
+
+    #[inline(always)]
+    fn weights(_: Order, of: impl Fn(usize) -> i16) -> Group {
+        bytes::weights(std::array::from_fn(of))
+    }
+
+    #[inline(always)]
+    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> int32x4_t {
+        let q = sixteen(q, 0);
+        // SAFETY: see `Neon`.
+        let halves = unsafe {
+            [vandq_u8(q, vdupq_n_u8(15)), vshrq_n_u8::<4>(q)].map(|half| vreinterpretq_s8_u8(half))
+        };
+        dot(halves, x)
+    }
+
+    #[inline(always)]
+    fn bytes(self, q: &[u8; GROUP], x: &Group) -> int32x4_t {
+        dot([signed(q, 0), signed(q, 1)], x)
+    }
+
+    #[inline(always)]
+    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> int32x4_t {
+        // SAFETY: see `Neon`.
+        let spread = |[first, second]: [u8; 2]| unsafe {
+            let all = vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(*q)));
+            let bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+            let places = vcombine_u8(vdup_n_u8(first), vdup_n_u8(second));
+            // All bits where the one is set, and of them the lowest.
+            let set = vtstq_u8(vqtbl1q_u8(all, places), bits);
+            vreinterpretq_s8_u8(vshrq_n_u8::<7>(set))
+        };
+        dot([spread([0, 1]), spread([2, 3])], x)
+    }
+
+    #[inline(always)]
+    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> int32x4_t {
+        let w = bytemuck::bytes_of(w);
+        dot([signed(w, 0), signed(w, 1)], x)
+    }
+
+    #[inline(always)]
+    fn none() -> int32x4_t {
+        // SAFETY: see `Neon`.
+        unsafe { vdupq_n_s32(0) }
+    }
+
+    #[inline(always)]
+    fn add_words(mut sums: int32x4_t, q: &[i16; 16], x: &[i16; 16]) -> int32x4_t {
+        for i in 0..2 {
+            let (q, x) = (eight(q, i), eight(x, i));
+            // SAFETY: see `Neon`.
+            sums = unsafe {
+                let half = vmlal_s16(sums, vget_low_s16(q), vget_low_s16(x));
+                vmlal_high_s16(half, q, x)
+            };
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn sum_four(sums: [int32x4_t; 4], scales: &[f32; 4]) -> [f32; 4] {
+        let mut floats = [0.0; 4];
+        // SAFETY: see `Neon`; four floats are written, at any alignment.
+        unsafe {
+            let [a, b, c, d] = sums.map(|sums| vcvtq_f32_s32(sums));
+            let all = vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
+            vst1q_f32(floats.as_mut_ptr(), vmulq_f32(all, four(scales, 0)));
+        }
+        floats
+    }
+
+    #[inline(always)]
+    fn add(total: float32x4_t, sums: int32x4_t, scale: f32) -> float32x4_t {
+        // SAFETY: see `Neon`.
+        unsafe { vfmaq_n_f32(total, vcvtq_f32_s32(sums), scale) }
+    }
+
+    #[inline(always)]
+    fn add_by<const LANE: usize>(
+        total: float32x4_t,
+        sums: int32x4_t,
+        scales: [float32x4_t; 2],
+    ) -> float32x4_t {
+        let four = scales[LANE / 4];
+        // SAFETY: see `Neon`.
+        unsafe {
+            let sums = vcvtq_f32_s32(sums);
+            match LANE % 4 {
+                0 => vfmaq_laneq_f32::<0>(total, sums, four),
+                1 => vfmaq_laneq_f32::<1>(total, sums, four),
+                2 => vfmaq_laneq_f32::<2>(total, sums, four),
+                _ => vfmaq_laneq_f32::<3>(total, sums, four),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_floats(total: float32x4_t, a: &[f32; HALVES], b: &[f32; HALVES]) -> float32x4_t {
+        // SAFETY: see `Neon`.
+        unsafe {
+            let half = vfmaq_f32(total, four(a, 0), four(b, 0));
+            vfmaq_f32(half, four(a, 1), four(b, 1))
+        }
+    }
+
+    #[inline(always)]
+    fn sum(total: float32x4_t) -> f32 {
+        // SAFETY: see `Neon`.
+        unsafe { vaddvq_f32(total) }
+    }
+
+    #[inline(always)]
+    fn scales(self, halves: &Halves, x: &[f32; HALVES]) -> [float32x4_t; 2] {
+        let halves = sixteen(halves, 0);
+        // SAFETY: see `Neon`.
+        unsafe {
+            let halves = vreinterpretq_s16_u8(halves);
+            [
+                vmulq_f32(floats(vshll_n_s16::<13>(vget_low_s16(halves))), four(x, 0)),
+                vmulq_f32(floats(vshll_high_n_s16::<13>(halves)), four(x, 1)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn both(a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {
+        // SAFETY: see `Neon`.
+        unsafe { [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn lanes(scales: [float32x4_t; 2]) -> [f32; HALVES] {
+        let mut lanes = [0.0; HALVES];
+        let (first, second) = lanes.split_at_mut(HALVES / 2);
+        // SAFETY: four floats each are written, at any alignment.
+        unsafe {
+            vst1q_f32(first.as_mut_ptr(), scales[0]);
+            vst1q_f32(second.as_mut_ptr(), scales[1]);
+        }
+        lanes
+    }
+}
