@@ -108,7 +108,7 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::hold(&mut self.held, order, x, cols),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => neon::hold(&mut self.held, order, x, cols),
+            Level::Neon | Level::Sdot => self.held.fill::<neon::Neon<false>>(order, x, cols),
             #[cfg(target_arch = "wasm32")]
             Level::Wasm => self.held.fill::<wasm::Words>(order, x, cols),
             #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
@@ -132,7 +132,9 @@ impl Integers {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => neon::multiply(self, w, rows, places, y),
+            Level::Neon => multiply::<neon::Neon<false>>(self, w, rows, places, y),
+            #[cfg(target_arch = "aarch64")]
+            Level::Sdot => neon::multiply(self, w, rows, places, y),
             #[cfg(target_arch = "wasm32")]
             Level::Wasm => multiply::<wasm::Words>(self, w, rows, places, y),
             #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
@@ -295,16 +297,21 @@ mod tests {
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn integers_agree_with_floats() {
-        #[cfg(not(target_arch = "wasm32"))]
-        let levels = [Level::Plain, Level::detect()];
-        #[cfg(target_arch = "wasm32")]
-        let levels = [Level::Wasm, Level::detect()];
+        let levels = [
+            #[cfg(not(target_arch = "wasm32"))]
+            Level::Plain,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon,
+            #[cfg(target_arch = "wasm32")]
+            Level::Wasm,
+            Level::detect(),
+        ];
         for format in [Format::Q8, Format::Q4, Format::I4, Format::B1] {
             for (rows, cols, n) in [(1, 32, 1), (7, 96, 1), (6, 64, 2), (5, 576, 5)] {
                 let w = weight(format, rows + 2, cols);
-                let [one, other] = levels.map(|level| agree(level, &w, n));
+                let products = levels.map(|level| agree(level, &w, n));
                 if cfg!(target_arch = "wasm32") {
-                    assert_eq!(one, other, "{format:?} {rows}x{cols} {n}");
+                    assert_eq!(products[0], products[1], "{format:?} {rows}x{cols} {n}");
                 }
             }
         }

@@ -15,13 +15,20 @@ use super::wasm;
 pub enum Level {
     /// What the compiler makes of loops.
     #[cfg(not(target_arch = "wasm32"))]
+    #[cfg_attr(
+        target_arch = "aarch64",
+        allow(dead_code, reason = "tests compare with it")
+    )]
     Plain,
     /// 256 bits, on most PCs since 2013.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 128 bits and products of bytes, on most ARM machines since 2018.
+    /// 128 bits, on all 64-bit ARM machines.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// And products of sixteen bytes, on most of them since 2018.
+    #[cfg(target_arch = "aarch64")]
+    Sdot,
     /// 128 bits, in every browser since 2023.
     #[cfg(target_arch = "wasm32")]
     #[cfg_attr(
@@ -45,14 +52,16 @@ impl Level {
             return Self::Avx2;
         }
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("dotprod") {
-            return Self::Neon;
-        }
+        return if std::arch::is_aarch64_feature_detected!("dotprod") {
+            Self::Sdot
+        } else {
+            Self::Neon
+        };
         #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
         return Self::Relaxed;
         #[cfg(all(target_arch = "wasm32", not(feature = "relaxed-simd")))]
         return Self::Wasm;
-        #[cfg(not(target_arch = "wasm32"))]
+        #[cfg(not(any(target_arch = "aarch64", target_arch = "wasm32")))]
         Self::Plain
     }
 
@@ -63,7 +72,9 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::run(work),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => neon::run(work),
+            Level::Neon => work.run::<neon::Neon<false>>(),
+            #[cfg(target_arch = "aarch64")]
+            Level::Sdot => neon::run(work),
             #[cfg(not(target_arch = "wasm32"))]
             Level::Plain => work.run::<plain::Plain>(),
             #[cfg(target_arch = "wasm32")]

@@ -1,8 +1,8 @@
 //! ARM's 128-bit SIMD. `sdot`, which machines have since about 2018, multiplies sixteen bytes and adds them in fours; an
-//! activation is two of them.
+//! activation is two of them. Older ones take four instructions for it.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Simd, Work, bytes};
+use super::{Group, HALVES, Halves, Integers, Order, Packed, Simd, Work, bytes};
 use crate::formats::GROUP;
 use core::arch::{aarch64::*, asm};
 use std::ops::Range;
@@ -23,54 +23,57 @@ pub fn multiply(
         places: &[(usize, usize)],
         y: &mut [f32],
     ) {
-        super::multiply::<Neon>(x, w, rows, places, y);
+        super::multiply::<Neon<true>>(x, w, rows, places, y);
     }
     // SAFETY: `Level::detect` found it.
     unsafe { with_sdot(x, w, rows, places, y) }
-}
-
-/// [`Integers::hold`]
-pub fn hold(held: &mut Held, order: Order, x: &[f32], cols: usize) {
-    held.fill::<Neon>(order, x, cols);
 }
 
 /// [`Work`] on such a machine.
 pub fn run(work: impl Work) {
     #[target_feature(enable = "dotprod")]
     fn with_sdot(work: impl Work) {
-        work.run::<Neon>();
+        work.run::<Neon<true>>();
     }
     // SAFETY: `Level::detect` found it.
     unsafe { with_sdot(work) }
 }
 
-/// Its methods run only within [`multiply`] and [`run`], and are inlined there, or within [`hold`], which makes no products:
-/// that is what makes each `unsafe` below sound. NEON itself is a part of 64-bit ARM.
+/// All of it is a part of 64-bit ARM, but for `sdot`: with `SDOT`, what multiplies runs only within [`multiply`] and [`run`] and
+/// is inlined there. That is what makes each `unsafe` below sound.
 #[derive(Clone, Copy)]
-struct Neon;
+pub struct Neon<const SDOT: bool>;
 
-/// `sums + Σ w·x`, in fours. The compiler has this instruction by a name (`vdotq_s32`) that is not stable yet.
+/// `sums + Σ w·x` of sixteen bytes.
 #[inline(always)]
-fn add_products(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+fn add_products<const SDOT: bool>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
     // SAFETY: see `Neon`; nothing but these registers is read or written.
     unsafe {
-        asm!(
-            "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b",
-            sums = inout(vreg) sums, w = in(vreg) w, x = in(vreg) x,
-            options(pure, nomem, nostack, preserves_flags),
-        );
+        if SDOT {
+            // The compiler's name for it (`vdotq_s32`) is not stable yet.
+            asm!(
+                "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b",
+                sums = inout(vreg) sums, w = in(vreg) w, x = in(vreg) x,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+            return sums;
+        }
+        let half = vpadalq_s16(sums, vmull_s8(vget_low_s8(w), vget_low_s8(x)));
+        vpadalq_s16(half, vmull_high_s8(w, x))
     }
-    sums
 }
 
 /// `Σ w·x` of a group whose weights are bytes.
 #[inline(always)]
-fn dot([first, second]: [int8x16_t; 2], x: &Group) -> int32x4_t {
-    let add = |sums, w, i| add_products(sums, w, signed(bytemuck::bytes_of(x), i));
-    let upper = add(add(Neon::none(), first, 0), second, 1);
+fn dot<const SDOT: bool>([first, second]: [int8x16_t; 2], x: &Group) -> int32x4_t {
+    let x = bytemuck::bytes_of(x);
+    let add = |sums, i| {
+        let sums = add_products::<SDOT>(sums, first, signed(x, i));
+        add_products::<SDOT>(sums, second, signed(x, i + 1))
+    };
     // SAFETY: see `Neon`.
-    let upper = unsafe { vshlq_n_s32::<8>(upper) };
-    add(add(upper, first, 2), second, 3)
+    let upper = unsafe { vshlq_n_s32::<8>(add(vdupq_n_s32(0), 0)) };
+    add(upper, 2)
 }
 
 /// Bytes `16 · i ..`
@@ -115,7 +118,7 @@ fn floats(halves: int32x4_t) -> float32x4_t {
     }
 }
 
-impl Simd for Neon {
+impl<const SDOT: bool> Simd for Neon<SDOT> {
     type Sums = int32x4_t;
     type Total = float32x4_t;
     type Scales = [float32x4_t; 2];
@@ -148,12 +151,12 @@ impl Simd for Neon {
         let halves = unsafe {
             [vandq_u8(q, vdupq_n_u8(15)), vshrq_n_u8::<4>(q)].map(|half| vreinterpretq_s8_u8(half))
         };
-        dot(halves, x)
+        dot::<SDOT>(halves, x)
     }
 
     #[inline(always)]
     fn bytes(self, q: &[u8; GROUP], x: &Group) -> int32x4_t {
-        dot([signed(q, 0), signed(q, 1)], x)
+        dot::<SDOT>([signed(q, 0), signed(q, 1)], x)
     }
 
     #[inline(always)]
@@ -167,13 +170,13 @@ impl Simd for Neon {
             let set = vtstq_u8(vqtbl1q_u8(all, places), bits);
             vreinterpretq_s8_u8(vshrq_n_u8::<7>(set))
         };
-        dot([spread([0, 1]), spread([2, 3])], x)
+        dot::<SDOT>([spread([0, 1]), spread([2, 3])], x)
     }
 
     #[inline(always)]
     fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> int32x4_t {
         let w = bytemuck::bytes_of(w);
-        dot([signed(w, 0), signed(w, 1)], x)
+        dot::<SDOT>([signed(w, 0), signed(w, 1)], x)
     }
 
     #[inline(always)]
