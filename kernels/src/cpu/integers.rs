@@ -160,7 +160,7 @@ impl Held {
                 let scale = quantise(x, LARGEST, &mut group);
                 let sum: i32 = group.iter().map(|&q| i32::from(q)).sum();
                 let sum = scale * sum as f32;
-                self.groups[g] = S::activations(order, |i| group[i]);
+                self.groups[g] = S::activations(order, group);
                 self.scales[g] = scale;
                 self.sums[g] = sum;
                 self.pairs[g] = [scale, sum];
@@ -247,7 +247,7 @@ fn multiply<S: Simd>(
         let at = row0 - rows.start;
         let n_rows = TILE.min(rows.end - row0);
         for (from, to) in places {
-            let dots = tile.dots(s, w, held.token(*from));
+            let dots = tile.dots::<S>(w, held.token(*from));
             y[to + at..][..n_rows].copy_from_slice(&dots[..n_rows]);
         }
     }

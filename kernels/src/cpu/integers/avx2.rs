@@ -67,18 +67,8 @@ fn sixteen(q: &[u8], i: usize) -> __m128i {
     unsafe { _mm_loadu_si128(sixteen.as_ptr().cast()) }
 }
 
-#[inline(always)]
-fn dot2(first: __m256i, second: __m256i, x: &Group) -> __m256i {
-    // SAFETY: see `Avx2`.
-    unsafe {
-        _mm256_add_epi32(
-            _mm256_madd_epi16(first, words(x, 0)),
-            _mm256_madd_epi16(second, words(x, 1)),
-        )
-    }
-}
-
 impl Simd for Avx2 {
+    type Weights = [__m256i; 2];
     type Sums = __m256i;
     type Total = __m256;
     type Scales = __m256;
@@ -95,28 +85,26 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> __m256i {
+    fn nibbles(self, q: &[u8; GROUP / 2]) -> [__m256i; 2] {
         let q = sixteen(q, 0);
         // SAFETY: see `Avx2`.
-        let (low, high) = unsafe {
+        unsafe {
             let words = _mm256_cvtepu8_epi16(q);
-            (
+            [
                 _mm256_and_si256(words, _mm256_set1_epi16(15)),
                 _mm256_srli_epi16::<4>(words),
-            )
-        };
-        dot2(low, high, x)
+            ]
+        }
     }
 
     #[inline(always)]
-    fn bytes(self, q: &[u8; GROUP], x: &Group) -> __m256i {
+    fn bytes(self, q: &[u8; GROUP]) -> [__m256i; 2] {
         // SAFETY: see `Avx2`.
-        let widen = |i| unsafe { _mm256_cvtepi8_epi16(sixteen(q, i)) };
-        dot2(widen(0), widen(1), x)
+        [0, 1].map(|i| unsafe { _mm256_cvtepi8_epi16(sixteen(q, i)) })
     }
 
     #[inline(always)]
-    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> __m256i {
+    fn bits(self, q: &[u8; GROUP / 8]) -> [__m256i; 2] {
         // SAFETY: see `Avx2`.
         let spread = |i: usize| unsafe {
             let bits = _mm256_setr_epi16(
@@ -142,12 +130,28 @@ impl Simd for Avx2 {
             let set = _mm256_cmpeq_epi16(_mm256_and_si256(word, bits), bits);
             _mm256_srli_epi16::<15>(set)
         };
-        dot2(spread(0), spread(1), x)
+        [spread(0), spread(1)]
     }
 
     #[inline(always)]
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> __m256i {
-        dot2(words(w, 0), words(w, 1), x)
+    fn store(w: [__m256i; 2]) -> Group {
+        bytemuck::cast(w)
+    }
+
+    #[inline(always)]
+    fn load(w: &Group) -> [__m256i; 2] {
+        [words(w, 0), words(w, 1)]
+    }
+
+    #[inline(always)]
+    fn dot<const SIGNED: bool>([first, second]: [__m256i; 2], x: &Group) -> __m256i {
+        // SAFETY: see `Avx2`.
+        unsafe {
+            _mm256_add_epi32(
+                _mm256_madd_epi16(first, words(x, 0)),
+                _mm256_madd_epi16(second, words(x, 1)),
+            )
+        }
     }
 
     #[inline(always)]

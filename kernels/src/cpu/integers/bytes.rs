@@ -1,4 +1,4 @@
-//! Activations and weights as bytes, for instructions that multiply sixteen of them at once.
+//! Activations as bytes, for instructions that multiply sixteen of them at once.
 
 use super::Group;
 use crate::formats::GROUP;
@@ -16,10 +16,4 @@ pub fn activations(x: Group) -> Group {
         *lower = x as i8;
     }
     bytemuck::cast(bytes)
-}
-
-/// In the first half of a group's memory.
-#[inline(always)]
-pub fn weights(w: Group) -> Group {
-    bytemuck::cast([w.map(|w| w as i8), [0; _]])
 }

@@ -63,19 +63,6 @@ fn add_products<const SDOT: bool>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_
     }
 }
 
-/// `Σ w·x` of a group whose weights are bytes.
-#[inline(always)]
-fn dot<const SDOT: bool>([first, second]: [int8x16_t; 2], x: &Group) -> int32x4_t {
-    let x = bytemuck::bytes_of(x);
-    let add = |sums, i| {
-        let sums = add_products::<SDOT>(sums, first, signed(x, i));
-        add_products::<SDOT>(sums, second, signed(x, i + 1))
-    };
-    // SAFETY: see `Neon`.
-    let upper = unsafe { vshlq_n_s32::<8>(add(vdupq_n_s32(0), 0)) };
-    add(upper, 2)
-}
-
 /// Bytes `16 · i ..`
 #[inline(always)]
 fn sixteen(q: &[u8], i: usize) -> uint8x16_t {
@@ -119,6 +106,7 @@ fn floats(halves: int32x4_t) -> float32x4_t {
 }
 
 impl<const SDOT: bool> Simd for Neon<SDOT> {
+    type Weights = [int8x16_t; 2];
     type Sums = int32x4_t;
     type Total = float32x4_t;
     type Scales = [float32x4_t; 2];
@@ -135,32 +123,26 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
     }
 
     #[inline(always)]
-    fn activations(_: Order, of: impl Fn(usize) -> i16) -> Group {
-        bytes::activations(std::array::from_fn(of))
+    fn activations(_: Order, x: Group) -> Group {
+        bytes::activations(x)
     }
 
     #[inline(always)]
-    fn weights(_: Order, of: impl Fn(usize) -> i16) -> Group {
-        bytes::weights(std::array::from_fn(of))
-    }
-
-    #[inline(always)]
-    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> int32x4_t {
+    fn nibbles(self, q: &[u8; GROUP / 2]) -> [int8x16_t; 2] {
         let q = sixteen(q, 0);
         // SAFETY: see `Neon`.
-        let halves = unsafe {
+        unsafe {
             [vandq_u8(q, vdupq_n_u8(15)), vshrq_n_u8::<4>(q)].map(|half| vreinterpretq_s8_u8(half))
-        };
-        dot::<SDOT>(halves, x)
+        }
     }
 
     #[inline(always)]
-    fn bytes(self, q: &[u8; GROUP], x: &Group) -> int32x4_t {
-        dot::<SDOT>([signed(q, 0), signed(q, 1)], x)
+    fn bytes(self, q: &[u8; GROUP]) -> [int8x16_t; 2] {
+        [signed(q, 0), signed(q, 1)]
     }
 
     #[inline(always)]
-    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> int32x4_t {
+    fn bits(self, q: &[u8; GROUP / 8]) -> [int8x16_t; 2] {
         // SAFETY: see `Neon`.
         let spread = |[first, second]: [u8; 2]| unsafe {
             let all = vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(*q)));
@@ -170,13 +152,38 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
             let set = vtstq_u8(vqtbl1q_u8(all, places), bits);
             vreinterpretq_s8_u8(vshrq_n_u8::<7>(set))
         };
-        dot::<SDOT>([spread([0, 1]), spread([2, 3])], x)
+        [spread([0, 1]), spread([2, 3])]
+    }
+
+    /// Into the first half of a group's memory.
+    #[inline(always)]
+    fn store(w: [int8x16_t; 2]) -> Group {
+        let mut group = [0; GROUP];
+        let (first, second) = bytemuck::cast_slice_mut(&mut group).split_at_mut(16);
+        // SAFETY: see `Neon`; sixteen bytes each are written, at any alignment.
+        unsafe {
+            vst1q_s8(first.as_mut_ptr(), w[0]);
+            vst1q_s8(second.as_mut_ptr(), w[1]);
+        }
+        group
     }
 
     #[inline(always)]
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> int32x4_t {
+    fn load(w: &Group) -> [int8x16_t; 2] {
         let w = bytemuck::bytes_of(w);
-        dot::<SDOT>([signed(w, 0), signed(w, 1)], x)
+        [signed(w, 0), signed(w, 1)]
+    }
+
+    #[inline(always)]
+    fn dot<const SIGNED: bool>([first, second]: [int8x16_t; 2], x: &Group) -> int32x4_t {
+        let x = bytemuck::bytes_of(x);
+        let add = |sums, i| {
+            let sums = add_products::<SDOT>(sums, first, signed(x, i));
+            add_products::<SDOT>(sums, second, signed(x, i + 1))
+        };
+        // SAFETY: see `Neon`.
+        let upper = unsafe { vshlq_n_s32::<8>(add(Self::none(), 0)) };
+        add(upper, 2)
     }
 
     #[inline(always)]

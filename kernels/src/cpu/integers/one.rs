@@ -83,10 +83,10 @@ impl<S: Simd> PairSum<S> {
         S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
         let scales = self.s.scales(halves, pairs);
         self.sums = S::both(self.sums, scales);
-        self.total = S::add_by::<0>(self.total, self.s.nibbles(&q[0], &x[0]), scales);
-        self.total = S::add_by::<2>(self.total, self.s.nibbles(&q[1], &x[1]), scales);
-        self.total = S::add_by::<4>(self.total, self.s.nibbles(&q[2], &x[2]), scales);
-        self.total = S::add_by::<6>(self.total, self.s.nibbles(&q[3], &x[3]), scales);
+        self.total = S::add_by::<0>(self.total, q[0].dot(self.s, &x[0]), scales);
+        self.total = S::add_by::<2>(self.total, q[1].dot(self.s, &x[1]), scales);
+        self.total = S::add_by::<4>(self.total, q[2].dot(self.s, &x[2]), scales);
+        self.total = S::add_by::<6>(self.total, q[3].dot(self.s, &x[3]), scales);
     }
 
     /// Fewer groups, one at least; `pairs` of more are zeros.
@@ -100,12 +100,12 @@ impl<S: Simd> PairSum<S> {
     ) {
         let scales = self.s.scales(halves, pairs);
         self.sums = S::both(self.sums, scales);
-        self.total = S::add_by::<0>(self.total, self.s.nibbles(&q[0], &x[0]), scales);
+        self.total = S::add_by::<0>(self.total, q[0].dot(self.s, &x[0]), scales);
         if q.len() > 1 {
-            self.total = S::add_by::<2>(self.total, self.s.nibbles(&q[1], &x[1]), scales);
+            self.total = S::add_by::<2>(self.total, q[1].dot(self.s, &x[1]), scales);
         }
         if q.len() > 2 {
-            self.total = S::add_by::<4>(self.total, self.s.nibbles(&q[2], &x[2]), scales);
+            self.total = S::add_by::<4>(self.total, q[2].dot(self.s, &x[2]), scales);
         }
     }
 
@@ -154,14 +154,14 @@ fn add_eight<S: Simd>(
         S::fetch_ahead(bytes);
     }
     let scales = s.scales(halves, steps);
-    total = S::add_by::<0>(total, s.bytes(&q[0], &x[0]), scales);
-    total = S::add_by::<1>(total, s.bytes(&q[1], &x[1]), scales);
-    total = S::add_by::<2>(total, s.bytes(&q[2], &x[2]), scales);
-    total = S::add_by::<3>(total, s.bytes(&q[3], &x[3]), scales);
-    total = S::add_by::<4>(total, s.bytes(&q[4], &x[4]), scales);
-    total = S::add_by::<5>(total, s.bytes(&q[5], &x[5]), scales);
-    total = S::add_by::<6>(total, s.bytes(&q[6], &x[6]), scales);
-    S::add_by::<7>(total, s.bytes(&q[7], &x[7]), scales)
+    total = S::add_by::<0>(total, q[0].dot(s, &x[0]), scales);
+    total = S::add_by::<1>(total, q[1].dot(s, &x[1]), scales);
+    total = S::add_by::<2>(total, q[2].dot(s, &x[2]), scales);
+    total = S::add_by::<3>(total, q[3].dot(s, &x[3]), scales);
+    total = S::add_by::<4>(total, q[4].dot(s, &x[4]), scales);
+    total = S::add_by::<5>(total, q[5].dot(s, &x[5]), scales);
+    total = S::add_by::<6>(total, q[6].dot(s, &x[6]), scales);
+    S::add_by::<7>(total, q[7].dot(s, &x[7]), scales)
 }
 
 /// Fewer groups.
@@ -176,7 +176,7 @@ fn add_rest<S: Simd>(
 ) -> S::Total {
     let scales = S::lanes(s.scales(halves, steps));
     for ((q, x), scale) in q.iter().zip(x).zip(scales) {
-        total = S::add(total, s.bytes(q, x), scale);
+        total = S::add(total, q.dot(s, x), scale);
     }
     total
 }

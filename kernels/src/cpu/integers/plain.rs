@@ -9,17 +9,8 @@ pub struct Plain;
 
 const LANES: usize = 8;
 
-fn dot(w: impl Fn(usize) -> i32, x: &Group) -> [i32; LANES] {
-    let mut sums = [0; LANES];
-    for i in (0..GROUP).step_by(LANES) {
-        for lane in 0..LANES {
-            sums[lane] += w(i + lane) * i32::from(x[i + lane]);
-        }
-    }
-    sums
-}
-
 impl Simd for Plain {
+    type Weights = Group;
     type Sums = [i32; LANES];
     type Total = [f32; LANES];
     type Scales = [f32; HALVES];
@@ -32,23 +23,34 @@ impl Simd for Plain {
         [0.0; LANES]
     }
 
-    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> Self::Sums {
-        dot(
-            |i| i32::from(if i < 16 { q[i] & 15 } else { q[i - 16] >> 4 }),
-            x,
-        )
+    fn nibbles(self, q: &[u8; GROUP / 2]) -> Group {
+        std::array::from_fn(|i| i16::from(if i < 16 { q[i] & 15 } else { q[i - 16] >> 4 }))
     }
 
-    fn bytes(self, q: &[u8; GROUP], x: &Group) -> Self::Sums {
-        dot(|i| i32::from(q[i] as i8), x)
+    fn bytes(self, q: &[u8; GROUP]) -> Group {
+        q.map(|q| i16::from(q as i8))
     }
 
-    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums {
-        dot(|i| i32::from(q[i / 8] >> (i % 8) & 1), x)
+    fn bits(self, q: &[u8; GROUP / 8]) -> Group {
+        std::array::from_fn(|i| i16::from(q[i / 8] >> (i % 8) & 1))
     }
 
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums {
-        dot(|i| i32::from(w[i]), x)
+    fn store(w: Group) -> Group {
+        w
+    }
+
+    fn load(w: &Group) -> Group {
+        *w
+    }
+
+    fn dot<const SIGNED: bool>(w: Group, x: &Group) -> Self::Sums {
+        let mut sums = [0; LANES];
+        for i in (0..GROUP).step_by(LANES) {
+            for lane in 0..LANES {
+                sums[lane] += i32::from(w[i + lane]) * i32::from(x[i + lane]);
+            }
+        }
+        sums
     }
 
     fn none() -> Self::Sums {

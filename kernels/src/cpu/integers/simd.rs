@@ -5,6 +5,8 @@ use crate::formats::GROUP;
 
 /// What an instruction set does with a group. A value of it holds what loops find in registers.
 pub trait Simd: Copy {
+    /// A group of weights, unpacked.
+    type Weights: Copy;
     /// Whole numbers that are still to be added up.
     type Sums: Copy;
     /// Floats that are still to be added up.
@@ -16,25 +18,24 @@ pub trait Simd: Copy {
     fn new() -> Self;
     /// Nothing yet.
     fn zero() -> Self::Total;
-    /// A group of activations as its products want it; `of` is one of them.
+    /// A group of activations as its products want it.
     #[inline(always)]
-    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
+    fn activations(order: Order, x: Group) -> Group {
         let _ = order;
-        IN_ORDER.map(of)
+        x
     }
-    /// A group of weights, unpacked, as [`Simd::unpacked`] wants it; `of` is one of them.
-    #[inline(always)]
-    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
-        Self::activations(order, of)
-    }
-    /// `Σ q·x` of nibbles 0 ..= 15, the first half of the group in the lower ones; `x` for [`Order::Nibbles`].
-    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> Self::Sums;
-    /// `Σ q·x` of signed bytes; `x` for [`Order::Plain`].
-    fn bytes(self, q: &[u8; GROUP], x: &Group) -> Self::Sums;
-    /// `Σ x` where the bit is set; `x` for [`Order::Bits`].
-    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> Self::Sums;
-    /// `Σ w·x`, both for [`Order::Plain`] where weights are `SIGNED`, otherwise for another order.
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> Self::Sums;
+    /// Nibbles 0 ..= 15, the first half of the group in the lower ones; for [`Order::Nibbles`].
+    fn nibbles(self, q: &[u8; GROUP / 2]) -> Self::Weights;
+    /// Signed bytes; for [`Order::Plain`].
+    fn bytes(self, q: &[u8; GROUP]) -> Self::Weights;
+    /// 1 where the bit is set, otherwise 0; for [`Order::Bits`].
+    fn bits(self, q: &[u8; GROUP / 8]) -> Self::Weights;
+    /// Into memory.
+    fn store(w: Self::Weights) -> Group;
+    /// What was stored.
+    fn load(w: &Group) -> Self::Weights;
+    /// `Σ w·x`, both for one order, which is [`Order::Plain`] where weights are `SIGNED`.
+    fn dot<const SIGNED: bool>(w: Self::Weights, x: &Group) -> Self::Sums;
     /// No whole numbers yet.
     fn none() -> Self::Sums;
     /// `sums + Σ q·x`
@@ -65,36 +66,36 @@ pub trait Simd: Copy {
     fn fetch_ahead(_bytes: &[u8; 64]) {}
 }
 
-/// 0, 1, 2, …
-pub const IN_ORDER: [usize; GROUP] = {
-    let mut order = [0; GROUP];
-    let mut i = 0;
-    while i < GROUP {
-        order[i] = i;
-        i += 1;
-    }
-    order
-};
-
 /// As many scales as are widened at once.
 pub const HALVES: usize = 8;
 pub type Halves = [u8; 2 * HALVES];
 
 /// A group's numbers as they are packed.
 pub trait Quants {
+    fn unpack<S: Simd>(&self, s: S) -> S::Weights;
+    /// `Σ q·x`
     fn dot<S: Simd>(&self, s: S, x: &Group) -> S::Sums;
 }
 
 macro_rules! quants {
-    ($($bytes:ty: $method:ident),*) => {$(
+    ($($bytes:ty: $method:ident, $signed:literal;)*) => {$(
         impl Quants for $bytes {
             #[inline(always)]
+            fn unpack<S: Simd>(&self, s: S) -> S::Weights {
+                s.$method(self)
+            }
+
+            #[inline(always)]
             fn dot<S: Simd>(&self, s: S, x: &Group) -> S::Sums {
-                s.$method(self, x)
+                S::dot::<$signed>(s.$method(self), x)
             }
         }
     )*};
 }
 
 // A trait and not a function's argument: what is called through one is not inlined where the level's instructions are.
-quants!([u8; GROUP / 2]: nibbles, [u8; GROUP]: bytes, [u8; GROUP / 8]: bits);
+quants! {
+    [u8; GROUP / 2]: nibbles, false;
+    [u8; GROUP]: bytes, true;
+    [u8; GROUP / 8]: bits, false;
+}

@@ -1,6 +1,6 @@
 //! Many tokens: rows of weights are unpacked once for all of them.
 
-use super::{Group, HALVES, Halves, Order, Packed, Simd, Token, meaning, scale_of};
+use super::{Group, HALVES, Halves, Order, Packed, Quants, Simd, Token, meaning, scale_of};
 use crate::formats::{Format, GROUP};
 
 /// Rows of the matrix that one pass takes together, so that each `x` is read once for all of them.
@@ -25,7 +25,12 @@ impl Tile {
         self.minima.resize(TILE * n, 0.0);
         for (r, row) in rows.into_iter().enumerate() {
             let packed = w.row(row);
-            unpack::<S>(w.format, packed.quants, &mut self.groups[r * n..][..n]);
+            let groups = &mut self.groups[r * n..][..n];
+            match w.format {
+                Format::Q8 => unpack::<_, GROUP>(s, packed.quants, groups),
+                Format::B1 => unpack::<_, { GROUP / 8 }>(s, packed.quants, groups),
+                _ => unpack::<_, { GROUP / 2 }>(s, packed.quants, groups),
+            }
             let steps = &mut self.steps[r * n..][..n];
             let minima = &mut self.minima[r * n..][..n];
             let widened = |halves: &Halves| S::lanes(s.scales(halves, &[1.0; HALVES]));
@@ -61,12 +66,12 @@ impl Tile {
 
     /// Its rows with one token.
     #[inline(always)]
-    pub fn dots<S: Simd>(&self, s: S, w: &Packed, x: Token<'_>) -> [f32; TILE] {
+    pub fn dots<S: Simd>(&self, w: &Packed, x: Token<'_>) -> [f32; TILE] {
         let n = w.cols / GROUP;
         if Order::of(w.format) == Order::Plain {
-            return self.scaled::<_, true>(s, n, x);
+            return self.scaled::<S, true>(n, x);
         }
-        let mut dots = self.scaled::<_, false>(s, n, x);
+        let mut dots = self.scaled::<S, false>(n, x);
         for (dot, minima) in dots.iter_mut().zip(rows_of(&self.minima, n)) {
             *dot += crate::formats::dot(minima, &x.sums[..n]);
         }
@@ -75,7 +80,7 @@ impl Tile {
 
     /// The same without minima.
     #[inline(always)]
-    fn scaled<S: Simd, const SIGNED: bool>(&self, s: S, n: usize, x: Token<'_>) -> [f32; TILE] {
+    fn scaled<S: Simd, const SIGNED: bool>(&self, n: usize, x: Token<'_>) -> [f32; TILE] {
         // By hand, and cut to one length: the compiler keeps four sums in registers and checks no bounds.
         let [w0, w1, w2, w3] = rows_of(&self.groups, n);
         let [s0, s1, s2, s3] = rows_of(&self.steps, n);
@@ -84,22 +89,22 @@ impl Tile {
         for g in 0..n {
             t0 = S::add(
                 t0,
-                s.unpacked::<SIGNED>(&w0[g], &groups[g]),
+                S::dot::<SIGNED>(S::load(&w0[g]), &groups[g]),
                 s0[g] * scales[g],
             );
             t1 = S::add(
                 t1,
-                s.unpacked::<SIGNED>(&w1[g], &groups[g]),
+                S::dot::<SIGNED>(S::load(&w1[g]), &groups[g]),
                 s1[g] * scales[g],
             );
             t2 = S::add(
                 t2,
-                s.unpacked::<SIGNED>(&w2[g], &groups[g]),
+                S::dot::<SIGNED>(S::load(&w2[g]), &groups[g]),
                 s2[g] * scales[g],
             );
             t3 = S::add(
                 t3,
-                s.unpacked::<SIGNED>(&w3[g], &groups[g]),
+                S::dot::<SIGNED>(S::load(&w3[g]), &groups[g]),
                 s3[g] * scales[g],
             );
         }
@@ -115,27 +120,13 @@ fn rows_of<T>(tile: &[T], n: usize) -> [&[T]; TILE] {
     [a, b, c, &d[..n]]
 }
 
-/// A row's numbers, before scales.
+/// A row's numbers in groups of `BYTES`, before scales.
 #[inline(always)]
-fn unpack<S: Simd>(format: Format, quants: &[u8], out: &mut [Group]) {
-    match format {
-        Format::Q8 => {
-            for (q, out) in quants.as_chunks::<GROUP>().0.iter().zip(out) {
-                *out = S::weights(Order::Plain, |i| i16::from(q[i] as i8));
-            }
-        }
-        Format::B1 => {
-            for (q, out) in quants.as_chunks::<{ GROUP / 8 }>().0.iter().zip(out) {
-                *out = S::weights(Order::Bits, |i| i16::from(q[i / 8] >> (i % 8) & 1));
-            }
-        }
-        _ => {
-            for (q, out) in quants.as_chunks::<{ GROUP / 2 }>().0.iter().zip(out) {
-                *out = S::weights(Order::Nibbles, |i| {
-                    let byte = q[i % (GROUP / 2)];
-                    i16::from(if i < GROUP / 2 { byte & 15 } else { byte >> 4 })
-                });
-            }
-        }
+fn unpack<S: Simd, const BYTES: usize>(s: S, quants: &[u8], out: &mut [Group])
+where
+    [u8; BYTES]: Quants,
+{
+    for (q, out) in quants.as_chunks::<BYTES>().0.iter().zip(out) {
+        *out = S::store(q.unpack(s));
     }
 }

@@ -13,18 +13,17 @@ use std::{hint::black_box, marker::PhantomData};
 /// Any browser.
 pub type Words = Simd128<words::Words>;
 
-/// What multiplies packed weights: [`Simd`]'s methods of the same names, with constants in registers.
+/// What multiplies weights: [`Simd`]'s methods of the same names, with constants in registers.
 pub trait Dots: Copy {
     /// The lowest nibble of each number.
     const LOWEST: v128;
     /// The order in which a group's bits become bytes, the same for its halves.
     const BITS: [usize; GROUP];
-    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group;
-    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group;
-    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2], x: &Group) -> v128;
-    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8], x: &Group) -> v128;
+    fn activations(order: Order, x: Group) -> Group;
+    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2]) -> [v128; 4];
+    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8]) -> [v128; 4];
     /// Of weights that are not negative.
-    fn unpacked(w: &Group, x: &Group) -> v128;
+    fn dot(w: [v128; 4], x: &Group) -> v128;
 }
 
 /// A browser. Its constants are hidden from the compiler, which would write them anew wherever they are used; browsers make
@@ -43,6 +42,17 @@ pub struct Simd128<D> {
     lowest: v128,
     dots: PhantomData<D>,
 }
+
+/// 0, 1, 2, …
+const IN_ORDER: [usize; GROUP] = {
+    let mut order = [0; GROUP];
+    let mut i = 0;
+    while i < GROUP {
+        order[i] = i;
+        i += 1;
+    }
+    order
+};
 
 /// Sixteen bytes, one by one.
 #[inline(always)]
@@ -109,6 +119,8 @@ impl<D> Simd128<D> {
 }
 
 impl<D: Dots> Simd for Simd128<D> {
+    /// Words; or bytes, twice.
+    type Weights = [v128; 4];
     type Sums = v128;
     type Total = v128;
     type Scales = [v128; 2];
@@ -131,37 +143,43 @@ impl<D: Dots> Simd for Simd128<D> {
     }
 
     #[inline(always)]
-    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
-        D::activations(order, of)
+    fn activations(order: Order, x: Group) -> Group {
+        D::activations(order, x)
     }
 
     #[inline(always)]
-    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
-        D::weights(order, of)
+    fn nibbles(self, q: &[u8; GROUP / 2]) -> [v128; 4] {
+        D::nibbles(self, q)
     }
 
     #[inline(always)]
-    fn nibbles(self, q: &[u8; GROUP / 2], x: &Group) -> v128 {
-        D::nibbles(self, q, x)
+    fn bytes(self, q: &[u8; GROUP]) -> [v128; 4] {
+        widened([sixteen(q, 0), sixteen(q, 1)])
     }
 
     #[inline(always)]
-    fn bytes(self, q: &[u8; GROUP], x: &Group) -> v128 {
-        dot4(widened([sixteen(q, 0), sixteen(q, 1)]), x)
+    fn bits(self, q: &[u8; GROUP / 8]) -> [v128; 4] {
+        D::bits(self, q)
     }
 
     #[inline(always)]
-    fn bits(self, q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        D::bits(self, q, x)
-    }
-
-    #[inline(always)]
-    fn unpacked<const SIGNED: bool>(self, w: &Group, x: &Group) -> v128 {
-        if SIGNED {
-            dot4(std::array::from_fn(|i| eight(w, i)), x)
-        } else {
-            D::unpacked(w, x)
+    fn store(w: [v128; 4]) -> Group {
+        let mut group = [0; GROUP];
+        for (eight, w) in group.as_chunks_mut::<8>().0.iter_mut().zip(w) {
+            // SAFETY: eight words are the sixteen bytes that are written, at any alignment.
+            unsafe { v128_store(eight.as_mut_ptr().cast(), w) };
         }
+        group
+    }
+
+    #[inline(always)]
+    fn load(w: &Group) -> [v128; 4] {
+        std::array::from_fn(|i| eight(w, i))
+    }
+
+    #[inline(always)]
+    fn dot<const SIGNED: bool>(w: [v128; 4], x: &Group) -> v128 {
+        if SIGNED { dot4(w, x) } else { D::dot(w, x) }
     }
 
     #[inline(always)]

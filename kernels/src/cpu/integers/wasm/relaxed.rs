@@ -6,7 +6,7 @@
 
 use super::{Dots, Simd128, sixteen};
 use crate::{
-    cpu::integers::{Group, Held, Integers, Order, Packed, Work, bytes, simd::IN_ORDER},
+    cpu::integers::{Group, Held, Integers, Order, Packed, Work, bytes},
     formats::GROUP,
 };
 use core::arch::wasm32::*;
@@ -54,26 +54,10 @@ const BITS: [usize; GROUP] = {
     order
 };
 
-/// Which number of a group lies where.
-fn places(order: Order) -> [usize; GROUP] {
-    match order {
-        Order::Plain | Order::Nibbles => IN_ORDER,
-        Order::Bits => BITS,
-    }
-}
-
 /// Bytes `16 · i ..` of the group's memory.
 #[inline(always)]
 fn part(x: &Group, i: usize) -> v128 {
     sixteen(bytemuck::bytes_of(x), i)
-}
-
-/// `Σ w·x` of a group's weights, none of them negative.
-#[inline(always)]
-fn dot([first, second]: [v128; 2], x: &Group) -> v128 {
-    let add = |w, i, sums| i32x4_relaxed_dot_i8x16_i7x16_add(part(x, i), w, sums);
-    let upper = add(second, 1, add(first, 0, i32x4_splat(0)));
-    add(second, 3, add(first, 2, i32x4_shl(upper, 8)))
 }
 
 impl Dots for Bytes {
@@ -83,40 +67,33 @@ impl Dots for Bytes {
     );
 
     #[inline(always)]
-    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
-        let x = places(order).map(of);
+    fn activations(order: Order, x: Group) -> Group {
         match order {
             Order::Plain => x,
-            Order::Nibbles | Order::Bits => bytes::activations(x),
+            Order::Nibbles => bytes::activations(x),
+            Order::Bits => bytes::activations(BITS.map(|i| x[i])),
         }
     }
 
     #[inline(always)]
-    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
-        let w = places(order).map(of);
-        match order {
-            Order::Plain => w,
-            Order::Nibbles | Order::Bits => bytes::weights(w),
-        }
-    }
-
-    #[inline(always)]
-    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2], x: &Group) -> v128 {
+    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2]) -> [v128; 4] {
         let q = sixteen(q, 0);
+        let lower = v128_and(q, s.lowest);
         // By words: x86 has no shift of bytes.
-        dot(
-            [v128_and(q, s.lowest), v128_and(u16x8_shr(q, 4), s.lowest)],
-            x,
-        )
+        let upper = v128_and(u16x8_shr(q, 4), s.lowest);
+        [lower, upper, lower, upper]
     }
 
     #[inline(always)]
-    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        dot(s.spread(q), x)
+    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8]) -> [v128; 4] {
+        let [first, second] = s.spread(q);
+        [first, second, first, second]
     }
 
     #[inline(always)]
-    fn unpacked(w: &Group, x: &Group) -> v128 {
-        dot([part(w, 0), part(w, 1)], x)
+    fn dot([first, second, ..]: [v128; 4], x: &Group) -> v128 {
+        let add = |w, i, sums| i32x4_relaxed_dot_i8x16_i7x16_add(part(x, i), w, sums);
+        let upper = add(second, 1, add(first, 0, i32x4_splat(0)));
+        add(second, 3, add(first, 2, i32x4_shl(upper, 8)))
     }
 }

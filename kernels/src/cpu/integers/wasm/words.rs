@@ -1,8 +1,8 @@
 //! `i32x4.dot_i16x8_s` multiplies eight words and adds them in pairs.
 
-use super::{Dots, Simd128, dot4, eight, sixteen, widened};
+use super::{Dots, IN_ORDER, Simd128, dot4, sixteen, widened};
 use crate::{
-    cpu::integers::{Group, Order, simd::IN_ORDER},
+    cpu::integers::{Group, Order},
     formats::GROUP,
 };
 use core::arch::wasm32::*;
@@ -29,37 +29,31 @@ impl Dots for Words {
     const LOWEST: v128 = u16x8(15, 15, 15, 15, 15, 15, 15, 15);
 
     #[inline(always)]
-    fn activations(order: Order, of: impl Fn(usize) -> i16) -> Group {
+    fn activations(order: Order, x: Group) -> Group {
         match order {
-            Order::Nibbles => NIBBLES.map(of),
-            Order::Plain | Order::Bits => IN_ORDER.map(of),
+            Order::Nibbles => NIBBLES.map(|i| x[i]),
+            Order::Plain | Order::Bits => x,
         }
     }
 
     #[inline(always)]
-    fn weights(order: Order, of: impl Fn(usize) -> i16) -> Group {
-        Self::activations(order, of)
-    }
-
-    #[inline(always)]
-    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2], x: &Group) -> v128 {
+    fn nibbles(s: Simd128<Self>, q: &[u8; GROUP / 2]) -> [v128; 4] {
         let (q, lowest) = (sixteen(q, 0), s.lowest);
-        let w = [
+        [
             v128_and(q, lowest),
             v128_and(u16x8_shr(q, 4), lowest),
             v128_and(u16x8_shr(q, 8), lowest),
             u16x8_shr(q, 12),
-        ];
+        ]
+    }
+
+    #[inline(always)]
+    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8]) -> [v128; 4] {
+        widened(s.spread(q))
+    }
+
+    #[inline(always)]
+    fn dot(w: [v128; 4], x: &Group) -> v128 {
         dot4(w, x)
-    }
-
-    #[inline(always)]
-    fn bits(s: Simd128<Self>, q: &[u8; GROUP / 8], x: &Group) -> v128 {
-        dot4(widened(s.spread(q)), x)
-    }
-
-    #[inline(always)]
-    fn unpacked(w: &Group, x: &Group) -> v128 {
-        dot4(std::array::from_fn(|i| eight(w, i)), x)
     }
 }
