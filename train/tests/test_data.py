@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from thimble_train import lessons, manners, numbers, recall, stories
+from thimble_train import lessons, manners, numbers, recall, stories, teacher
 from thimble_train.clean import Duplicates, is_held_out, is_plain, is_prose, is_rude, normalise
 from thimble_train.dialogues import answer_in_full, tidy
 from thimble_train.english import a, in_words, joined
@@ -214,7 +214,9 @@ def test_every_lesson_is_plain_english(data):
             assert turn.endswith((".", "!", "?", '"')) and turn.isascii() and not re.search(r"[{}|]", turn), turn
 
 
-def test_prepare_writes_both_files(data, tmp_path, capsys):
+def test_prepare_writes_both_files(data, tmp_path, capsys, monkeypatch):
+    taught = {"source": "smollm2-teacher", "turns": ["What is a lamp?", "A lamp gives light."]}
+    monkeypatch.setattr(teacher, "conversations", lambda: [taught])
     prepare(str(data), tmp_path, longer=50, quotas={"word": 30, "dictionary": 1, "glossary": 1, "country": 20,
                                                     "tale": 20})
     prose = read(tmp_path / "prose.jsonl.gz") + read(tmp_path / "prose-held-out.jsonl.gz")
@@ -223,7 +225,7 @@ def test_prepare_writes_both_files(data, tmp_path, capsys):
     assert sum(row["source"] == "childrens-stories" for row in prose) == 1, "the copy is dropped"
     assert {row["source"] for row in talk} == {"dolly-15k", "self-dialogue", "topical-chat", "opentriviaqa",
                                                "small-talk-friendly",
-                                               "manners", "lessons"}
+                                               "manners", "lessons", "smollm2-teacher"}
     assert [row["turns"] for row in talk if row["source"] == "dolly-15k"] == [["What is a dog?",
                                                                                "A dog is an animal that barks."]]
     assert [row["turns"] for row in talk if row["source"] == "opentriviaqa"] == [["What is the color of the sun?",

@@ -16,27 +16,15 @@ def llama():
     return transformers.LlamaForCausalLM(config).eval()
 
 
-@pytest.fixture
-def floats(monkeypatch):
-    """Matrices that do not round, so that the greedy tokens are exactly the same."""
-    class Floats:
-        def __init__(self, weight, device):
-            self.weight = weight
-
-        def __call__(self, x):
-            return x @ self.weight.t()
-    monkeypatch.setattr(smollm2, "Matrix", Floats)
-
-
 def greedy(logits):
     return logits.argmax(-1)
 
 
-def test_a_batch_of_prompts_is_answered_like_each_alone_by_transformers(llama, floats):
+def test_a_batch_of_prompts_is_answered_like_each_alone_by_transformers(llama):
     prompts = [[7, 8, 9], [7, 8, 1, 2, 3, 4, 5], [7, 8, 200, 100], [7, 8, 9, 9, 9, 9, 9, 9, 9, 9, 11]]
     expected = [llama.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=None,
                                pad_token_id=0)[0, len(prompt):].tolist() for prompt in prompts]
-    model = smollm2.SmolLM2(llama)
+    model = smollm2.SmolLM2(llama, dtype=torch.float32)  # in bfloat16 the greedy tokens may differ
     model.rows = 3  # so that the prompts are read in two goes
     assert model.generate(prompts, -1, 12, greedy) == expected
     # Rows that end leave the batch, and the others do not notice.
@@ -44,18 +32,6 @@ def test_a_batch_of_prompts_is_answered_like_each_alone_by_transformers(llama, f
     cut = [answer[:answer.index(stop) + 1] if stop in answer else answer for answer in expected]
     assert len(cut[0]) <= 5
     assert model.generate(prompts, stop, 12, greedy) == cut
-
-
-def test_eight_bits_are_near_floats_even_beside_large_inputs():
-    torch.manual_seed(2)
-    weight = torch.randint(-127, 128, (64, 96)).float()
-    weight[:, 0] = 127  # so that 8 bits hold the weight exactly
-    x = torch.randn(5, 3, 96)
-    x[:, :, 17] *= 1000
-    small = x.clone()
-    small[:, :, 17] = 0
-    error = (smollm2.Matrix(weight, torch.device("cpu"))(x) - x @ weight.t()).abs().max()
-    assert error < 0.01 * (small @ weight.t()).abs().max()
 
 
 def test_the_nucleus_holds_the_likeliest_ids_and_no_more():

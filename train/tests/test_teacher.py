@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import lzma
 import random
 import re
 
@@ -93,6 +94,7 @@ BAD = [
     "Lamps are bright \U0001f600.", "A lamp is a thing and", "A lamp is bright, a lamp is bright, a lamp is bright.",
     "It is nice. It is warm. It is nice. It is warm. It is nice.", "Here is a short, simple sentence. It is a lamp.",
     "1. A\n2. B\n3. C\n4. D\n5. E\n6. F.", "What is a lamp?", 'He said, "Hello.', "Yes.",
+    "A lamp is a lamp.", "In the dark a bright lamp is the bright lamp, of all.",
     "A spoon is a small tool for eating. I like it.", " ".join(f"word{i}" for i in range(90)) + " end.", "",
 ]
 
@@ -145,14 +147,23 @@ def test_a_run_that_was_stopped_goes_on_after_its_last_prompt(data, tmp_path, mo
     monkeypatch.setattr(teacher, "Teacher", Parrot)
     monkeypatch.setattr(teacher, "CHUNK", {"cpu": 50, "cuda": 50})
     Parrot.asked = []
-    out = tmp_path / "teacher.jsonl.gz"
+    out = tmp_path / "teacher.jsonl"
     teacher.teach("model", data, out, 300, 7)
     begun = len(Parrot.asked)
     teacher.teach("model", data, out, 900, 7)
     assert 0 < begun < len(Parrot.asked)
     assert Parrot.asked == [prompt.text for prompt in itertools.islice(prompts(data, 7), len(Parrot.asked))]
-    with gzip.open(out, "rt") as file:
+    with open(out) as file:
         rows = [json.loads(line) for line in file]
     assert 900 <= 6 * len(rows) < 900 + 6 * 50
     assert all(row["source"] == "smollm2-teacher" and len(row["turns"]) == 2 for row in rows)
     assert len({row["prompt"] for row in rows}) == len(rows)
+
+
+def test_what_was_kept_is_read_once_and_only_while_it_is_fit(tmp_path):
+    text = tmp_path / "kept.jsonl.xz"
+    good = ["What is a lamp?", "A lamp gives light."]
+    rows = [good, ["What is a lamp?", "A lamp is a lamp."], good, good + ["Why?", "It has a bulb."]]
+    with lzma.open(text, "wt") as file:
+        file.writelines(json.dumps({"prompt": 1, "turns": turns}) + "\n" for turns in rows)
+    assert [row["turns"] for row in teacher.conversations(text)] == [rows[0], rows[3]]

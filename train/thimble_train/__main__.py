@@ -17,8 +17,9 @@ def main():
         return sub
 
     command("prepare", "cleaned texts of DATA into WORK", "DATA", "WORK")
-    teach = command("teach", "conversations that a teacher writes, into WORK", "TEACHER", "DATA", "WORK")
+    teach = command("teach", "conversations that a teacher writes, into the lines OUT", "TEACHER", "DATA", "OUT")
     teach.add_argument("--tokens", type=int, default=1_000_000)
+    teach.add_argument("--seed", type=int, default=1)
     command("encode", "a tokenizer, and the texts of WORK as its tokens", "SIZE", "WORK")
     for stage in ("pretrain", "finetune"):
         sub = command(stage, "one stage of training, from its checkpoint in WORK if there is one", "SIZE", "WORK")
@@ -32,24 +33,23 @@ def main():
     command("sweep", "those conversations under several samplings", "THIMBLE", "FOLDER")
     command("recall", "how often hand-written questions get their answers", "THIMBLE", "FOLDER")
     command("curves", "the picture of WORK/curves.csv", "WORK", "PICTURE")
-    everything = command("all", "from prepare to export, in turn", "SIZE", "TEACHER", "DATA", "WORK", "FOLDER")
-    everything.add_argument("--tokens", type=int, default=1_000_000)
+    command("all", "from prepare to export, in turn", "SIZE", "DATA", "WORK", "FOLDER")
     arguments = parser.parse_args()
     if arguments.command == "all":
-        for step in ("prepare", "teach", "encode", "pretrain", "finetune", "export"):
+        for step in ("prepare", "encode", "pretrain", "finetune", "export"):
             run(step, arguments)
     else:
         run(arguments.command, arguments)
 
 
 def run(command, a):
-    """One command; modules are imported where they are needed, because the teacher's are heavy."""
+    """One command; modules are imported where they are needed, because some are heavy."""
     if command == "prepare":
         from thimble_train.prepare import prepare
         prepare(a.DATA, a.WORK)
     elif command == "teach":
         from thimble_train.teacher import teach
-        teach(a.TEACHER, a.DATA, Path(a.WORK) / "teacher.jsonl", a.tokens)
+        teach(a.TEACHER, a.DATA, a.OUT, a.tokens, a.seed)
     elif command == "encode":
         from thimble_train.batches import encode
         encode(SIZES[a.SIZE], Path(a.WORK))

@@ -13,12 +13,13 @@ from thimble_train import tokenizer as tok
 
 PROSE = ("childrens-stories", "classic-books", "onestopenglish", "openstax", "wordset", "world-factbook")
 FOUND = ("dolly-15k", "opentriviaqa", "self-dialogue", "small-talk-friendly", "topical-chat")
-MADE = ("lessons", "manners", "smollm2-teacher", "joined")
+MADE = ("lessons", "manners", "joined")
+TEACHER = ("smollm2-teacher",)
 # What visitors do, and no source: they go from one thing to another.
 JOINED = ("dolly-15k", "lessons", "manners", "small-talk-friendly", "smollm2-teacher")
 
 # How often each source is read in one pass over the mixture; one that is not named, never.
-PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE, 1) | {
+PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE + TEACHER, 1) | {
     "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25, "lessons": 0.5, "manners": 0.5, "joined": 0.5,
     "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2, "smollm2-teacher": 2,
 }
@@ -27,7 +28,7 @@ FINETUNE = {
     "self-dialogue": 0.15, "topical-chat": 0.15, "opentriviaqa": 0.1,
 }
 # What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.
-KINDS = {"prose": PROSE, "found": FOUND, "made": MADE}
+KINDS = {"prose": PROSE, "found": FOUND, "made": MADE, "teacher": TEACHER}
 
 
 def rows_of(work, name):
@@ -123,11 +124,8 @@ def joined_conversations(rows, share=0.3, longest=600, seed=0):
 
 
 def encode(config, work):
-    """Trains the tokenizer on the texts of the folder `work` and writes tokenizer.json, train.npz and held-out.npz.
-
-    The teacher's conversations have no held-out part of their own: what they are judged by is other people's.
-    """
-    rows = [row for name in ("prose", "conversations", "teacher") for row in rows_of(work, name)]
+    """Trains the tokenizer on the texts of the folder `work` and writes tokenizer.json, train.npz and held-out.npz."""
+    rows = [row for name in ("prose", "conversations") for row in rows_of(work, name)]
     rows += joined_conversations(rows)
     path = work / "tokenizer.json"
     if path.exists():

@@ -1,11 +1,11 @@
-"""Writes the training text: what the sources, the manners and the lessons give, and the held-out part of each."""
+"""Writes the training text: what the sources, the manners, the lessons and the teacher give, and the held-out part of each."""
 
 import gzip
 import json
 from collections import Counter
 from pathlib import Path
 
-from . import lessons, manners
+from . import lessons, manners, teacher
 from .clean import is_held_out
 from .dialogues import conversations
 from .sources import prose
@@ -26,10 +26,11 @@ def prepare(data, work, longer=LONGER, quotas=lessons.QUOTAS):
 
 
 def talk(data, longer, quotas):
-    """Every conversation: found, hand-written, made by rules."""
+    """Every conversation: found, hand-written, made by rules, written by the teacher."""
     yield from conversations(data)
     yield from manners.conversations(manners.load(), longer)
     yield from lessons.conversations(data, quotas)
+    yield from teacher.conversations()
 
 
 def write(work, name, found):

@@ -1,8 +1,8 @@
 """What SmolLM2 answers to simple prompts, as conversations to train on: short, clean, only what passes the filters."""
 
 import collections
-import gzip
 import itertools
+import lzma
 import json
 import re
 import time
@@ -14,6 +14,7 @@ from thimble_train import smollm2
 from thimble_train.prompts import prompts
 
 SOURCE = "smollm2-teacher"
+TEXT = Path(__file__).parent.parent / "data" / "smollm2-teacher.jsonl.xz"
 SYSTEM = "You are a kind friend. You answer in one to three short, simple sentences."
 # Answers of the wanted kind: a small model follows examples better than orders.
 EXAMPLES = [
@@ -30,8 +31,8 @@ MAX_TOKENS = 64  # of an answer
 MAX_WORDS = 80
 TEMPERATURE, TOP_P = 0.5, 0.9
 # Prompts at a time: sorted by length, answered in batches, written together.
-CHUNK = {"cpu": 384, "cuda": 8192}
-BATCH = {"cpu": 128, "cuda": 2048}
+CHUNK = {"cpu": 768, "cuda": 8192}
+BATCH = {"cpu": 256, "cuda": 2048}
 
 TYPOGRAPHY = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u2014": " - ", "\u2013": "-",
                             "\u2026": "..."})
@@ -48,6 +49,8 @@ LEAKED = re.compile(r"\b(spoon|pea|pod|mud)s?\b", re.I)  # from the examples
 # Small models say it at any time; it fits thanks and praise alone.
 WELCOME = re.compile(r"\b(you're|you are) (very )?welcome\b|\bglad (that )?you\b", re.I)
 PRAISE = re.compile(r"\b(thanks?|likes?|nice|good|great|lovely|interesting|happy|enjoy)\b", re.I)
+# What explains nothing: "A mistake is a mistake."
+CIRCULAR = re.compile(r"\b((?:\w+ )?\w{3,}) (?:is|are|means) (?:an? |the )?\1(?=[.,;!?])", re.I)
 ITEM = re.compile(r"^\s*(\d+[.)]|[-+\u2022])\s", re.M)
 SENTENCE_END = re.compile(r"""[.!?]["')]*(?=\s|$)""")
 
@@ -87,7 +90,7 @@ def cleaned(answer, ended, prompt):
         return None
     if not 2 <= len(text.split()) <= MAX_WORDS or text.count('"') % 2:
         return None
-    if any(pattern.search(text) for pattern in (ODD, SELF, REFUSAL, ECHO)):
+    if any(pattern.search(text) for pattern in (ODD, SELF, REFUSAL, ECHO, CIRCULAR)):
         return None
     if WELCOME.search(text) and not PRAISE.search(prompt):
         return None
@@ -150,17 +153,31 @@ class Teacher:
         return sum(len(self.tokenizer.encode(answer, add_special_tokens=False)) for answer in turns[1::2])
 
 
+def conversations(text=TEXT):
+    """What was taught and kept: the rows of the packed JSON lines `text`, none twice, what has become unfit left out."""
+    seen = set()
+    with lzma.open(text, "rt", encoding="utf-8") as file:
+        for turns in (json.loads(line)["turns"] for line in file):
+            if tuple(turns) not in seen and all(map(is_fit, turns[::2], turns[1::2])):
+                seen.add(tuple(turns))
+                yield {"source": SOURCE, "turns": turns}
+
+
+def is_fit(prompt, answer):
+    """Whether an answer that is kept still passes the filters."""
+    return cleaned(answer, True, prompt) == answer
+
+
 def teach(model, data, out, n_tokens, seed=1):
-    """Appends conversations to the JSON lines `out` (gzipped if it is called .gz) until its answers have `n_tokens`
-    tokens. `model` is the GGUF file, `data` the folder of dictionaries. May be stopped at any time: started again with
-    the same `seed`, it goes on after the last prompt in `out` ("prompt": its number); runs with other seeds belong in
-    other files."""
+    """Appends conversations to the JSON lines `out` until its answers have `n_tokens` tokens. `model` is the GGUF file,
+    `data` the folder of dictionaries. May be stopped at any time: started again with the same `seed`, it goes on after
+    the last prompt in `out` ("prompt": its number); runs with other seeds belong in other files."""
     out = Path(out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     done, tokens = 0, 0
     teacher = Teacher(model, device, seed)
     if out.exists():
-        with (gzip.open if out.suffix == ".gz" else open)(out, "rt") as file:
+        with open(out) as file:
             for row in map(json.loads, file):
                 done = max(done, row["prompt"] + 1)
                 tokens += teacher.tokens(row["turns"])
@@ -173,10 +190,9 @@ def teach(model, data, out, n_tokens, seed=1):
             if turns:
                 tokens += teacher.tokens(turns)
                 lines.append(json.dumps({"source": SOURCE, "prompt": number, "turns": turns}) + "\n")
-        # One write of whole lines, or of a whole gzip member: a run that is stopped leaves no half of a conversation.
-        packed = "".join(lines).encode()
+        # One write of whole lines: a run that is stopped leaves no half of a conversation.
         with open(out, "ab", buffering=0) as file:
-            file.write(gzip.compress(packed) if out.suffix == ".gz" else packed)
+            file.write("".join(lines).encode())
         rate = (tokens - before) / (time.monotonic() - start)
         print(f"{chunk[-1][0] + 1} prompts, {len(lines)} of the last {len(chunk)} kept, {tokens} tokens, "
               f"{rate:.0f} a second", flush=True)
