@@ -10,10 +10,11 @@ override HEAD_DIM: u32; // a multiple of 4, at most 4 * WG
 override SCALE: f32;
 override HEAD_GROUPS: u32 = N_HEADS / SHARE;
 override QUADS: u32 = HEAD_DIM / 4u;
-override SLICES: u32 = WG / QUADS; // keys whose values are added up side by side
+override PANES: u32; // neighbouring quads of a value that an invocation adds up, at most 4
+override ACROSS: u32 = QUADS / PANES; // invocations to a value
+override SLICES: u32 = WG / ACROSS; // keys whose values are added up side by side
 override TILE: u32 = 4u * WG; // keys at a time
-override SCORES: u32 = SHARE * TILE;
-override OWN: u32 = SHARE * WG;
+override OWN: u32 = SHARE * PANES * WG;
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [n, N_HEADS, QUADS]
@@ -28,9 +29,10 @@ struct Sums {
 // Lower than every score.
 const NONE: f32 = -3.0e38;
 
-var<workgroup> scores: array<f32, SCORES>; // [TILE, SHARE]
-var<workgroup> singles: array<f32, OWN>; // [WG, SHARE]
-var<workgroup> quads: array<vec4<f32>, OWN>; // [WG, SHARE]
+// A component for each head: what all invocations read is one load.
+var<workgroup> scores: array<vec4<f32>, TILE>;
+var<workgroup> singles: array<vec4<f32>, WG>;
+var<workgroup> quads: array<vec4<f32>, OWN>; // [WG, PANES, SHARE]
 
 @compute @workgroup_size(WG)
 fn main(
@@ -46,12 +48,13 @@ fn main(
         return;
     }
     prepare(head, local);
-    let slice = local / QUADS;
+    let slice = local / ACROSS;
+    let pane = local % ACROSS * PANES;
     // For each head: the largest score so far; sums of exp(score - top) of own keys, and of exp(score - top) * value
-    // in own columns, of every SLICES-th key.
+    // in own quads, of every SLICES-th key.
     var top = vec4(NONE);
     var sum = vec4<f32>();
-    var acc = array<vec4<f32>, 4>();
+    var acc = array<vec4<f32>, 16>(); // [PANES, SHARE]
     for (var first = span.x; first < span.y; first += TILE) {
         let n = min(TILE, span.y - first);
         let own = 4u * local + vec4(0u, 1u, 2u, 3u);
@@ -64,39 +67,42 @@ fn main(
                 fours[h] = select(vec4(NONE), four, own < vec4(n));
             }
         }
-        for (var h = 0u; h < SHARE; h += 1u) {
-            let four = fours[h];
-            singles[local * SHARE + h] = max(max(four.x, four.y), max(four.z, four.w));
-        }
+        var by_key = transpose(mat4x4(fours[0], fours[1], fours[2], fours[3]));
+        singles[local] = max(max(by_key[0], by_key[1]), max(by_key[2], by_key[3]));
         workgroupBarrier();
         var higher = top;
         for (var i = 0u; 4u * i < n; i += 1u) {
-            for (var h = 0u; h < SHARE; h += 1u) {
-                higher[h] = max(higher[h], singles[i * SHARE + h]);
-            }
+            higher = max(higher, singles[i]);
         }
         let shrink = exp(top - higher);
         top = higher;
-        for (var h = 0u; h < SHARE; h += 1u) {
-            let four = exp(fours[h] - top[h]);
-            for (var i = 0u; i < 4u; i += 1u) {
-                scores[(4u * local + i) * SHARE + h] = four[i];
+        sum *= shrink;
+        for (var i = 0u; i < 4u; i += 1u) {
+            let weights = exp(by_key[i] - top);
+            scores[4u * local + i] = weights;
+            sum += weights;
+        }
+        for (var p = 0u; p < PANES; p += 1u) {
+            for (var h = 0u; h < SHARE; h += 1u) {
+                acc[p * SHARE + h] *= shrink[h];
             }
-            sum[h] = sum[h] * shrink[h] + four.x + four.y + four.z + four.w;
-            acc[h] *= shrink[h];
         }
         workgroupBarrier();
         for (var j = slice; j < n && slice < SLICES; j += SLICES) {
-            let value = value4(((first + j) * N_KV_HEADS + kv_head) * QUADS + local % QUADS);
-            for (var h = 0u; h < SHARE; h += 1u) {
-                acc[h] += scores[j * SHARE + h] * value;
+            let at = ((first + j) * N_KV_HEADS + kv_head) * QUADS + pane;
+            let weights = scores[j];
+            for (var p = 0u; p < PANES; p += 1u) {
+                let value = value4(at + p);
+                for (var h = 0u; h < SHARE; h += 1u) {
+                    acc[p * SHARE + h] += weights[h] * value;
+                }
             }
         }
     }
     workgroupBarrier();
-    for (var h = 0u; h < SHARE; h += 1u) {
-        singles[local * SHARE + h] = sum[h];
-        quads[local * SHARE + h] = acc[h];
+    singles[local] = sum;
+    for (var i = 0u; i < PANES * SHARE; i += 1u) {
+        quads[local * PANES * SHARE + i] = acc[i];
     }
     workgroupBarrier();
     for (var h = 0u; h < SHARE; h += 1u) {
@@ -119,7 +125,7 @@ fn total(quad: u32, h: u32, top: f32) -> Sums {
         sums.acc += quads[(slice * QUADS + quad) * SHARE + h];
     }
     for (var i = 0u; i < WG; i += 1u) {
-        sums.weight += singles[i * SHARE + h];
+        sums.weight += singles[i][h];
     }
     return sums;
 }

@@ -27,6 +27,12 @@ pub(super) fn shared_words(heads: Heads, context: usize) -> usize {
     heads.n_heads * (1 + n_chunks * (heads.head_dim + 2))
 }
 
+/// The largest divisor of `n` that is not above `most`.
+fn largest_divisor(n: usize, most: usize) -> usize {
+    let divides = |d: &usize| n.is_multiple_of(*d);
+    (1..=most).rev().find(divides).expect("1 divides all")
+}
+
 impl Emitter<'_> {
     pub(super) fn attention(
         &self,
@@ -95,7 +101,11 @@ impl Emitter<'_> {
     /// shaders/attention.wgsl, which knows every metric.
     fn by_keys(&self, call: &mut Call, heads: Heads, metric: &Metric) {
         let share = self.share(heads);
-        let constants = [("WG", self.wg(heads) as f64), ("SHARE", share as f64)];
+        let constants = [
+            ("WG", self.wg(heads) as f64),
+            ("SHARE", share as f64),
+            ("PANES", self.panes(heads) as f64),
+        ];
         call.kernel.constants.extend(constants);
         call.groups /= share as u32;
         let similarity = match (metric.similarity, metric.diagonal) {
@@ -131,8 +141,14 @@ impl Emitter<'_> {
         let n_alike = heads.n_heads / heads.n_kv_heads;
         let is_alone = self.decode && self.target.lanes > 1;
         let most = if is_alone { 1 } else { MOST_SHARED };
-        let divides = |n: &usize| n_alike.is_multiple_of(*n);
-        (1..=most).rev().find(divides).expect("1 divides all")
+        largest_divisor(n_alike, most)
+    }
+
+    /// Quads of a value that an invocation adds up: several where a workgroup has few invocations. Those of a software adapter
+    /// are lanes of one load; where each is at a line of memory of its own, more lines are on their way at a time.
+    fn panes(&self, heads: Heads) -> usize {
+        let most = WG / self.wg(heads);
+        largest_divisor(heads.head_dim / 4, most.max(1))
     }
 
     /// Shares a head's keys out where one token alone would leave most of a GPU idle, or a core of a software adapter.
