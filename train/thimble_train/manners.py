@@ -1,4 +1,5 @@
-"""Conversations that teach who Thimble is and how it behaves, made from the hand-written intents of data/manners-*.txt.
+"""Conversations that teach who Thimble is, how it behaves and what it knows, made from the hand-written intents of
+data/manners-*.txt.
 
 A file has groups (`# group`) of intents (`@ name`). An intent is what a user may say (`?`, wordings apart by `|`), what
 Thimble answers (`!`, one a line), and what may follow (`??` and its answers `!!`). Words in braces are filled in, the
@@ -170,11 +171,12 @@ def chain(intents, draw):
 
 
 def subject(talk, intent, draw):
-    """Adds an exchange about `intent` and, if it has any, most often one that follows it. Not everybody answers when Thimble
+    """Adds an exchange about `intent` and, most often, one or two of those that may follow it. Not everybody answers when Thimble
     asked: where all did, whatever came next was taken for an answer."""
     talk.say(intent.questions, intent.answers)
-    if intent.follow_ups and draw.random() < 0.65:
-        talk.say(*draw.choice(intent.follow_ups))
+    most = draw.choice((0, 1, 1, 2))
+    for follow_up in draw.sample(intent.follow_ups, min(most, len(intent.follow_ups))):
+        talk.say(*follow_up)
 
 
 def fits(intent, previous):

@@ -10,7 +10,7 @@ from .clean import is_held_out
 from .dialogues import conversations
 from .sources import prose
 
-LONGER = 16_000  # conversations about manners with more than one exchange
+LONGER = 40_000  # conversations about manners with more than one exchange
 
 
 def prepare(data, work, longer=LONGER, quotas=lessons.QUOTAS):
