@@ -43,7 +43,7 @@ def data(tmp_path_factory):
     put("classic-books", {"text": "# Title: A\n\n" + "\r\n\r\n".join(["\"Come in,\" he said, and she came in and sat "
                                                                       "down. " * 3] * 5)})
     put("wordset", *({"word": word, "meanings": [{"pos": "noun", "def": text, "example": "the dog found a ball there"}]}
-                     for word, text in [("ball", "a little house by the river"), ("yellow", "a color")]))
+                     for word, text in [("ball", "a little house by the river"), ("yellow", "a color"), ("zymurgy", "the art of beer")]))
     put("openstax-glossary", {"term": "light year", "definition": "the house of a dog and a cat by the river"})
     put("world-factbook", {"path": "europe/fr.json", "facts": [{"field": k, "text": v} for k, v in fact]})
     put("dolly-15k", {"instruction": "what is a dog?", "context": "", "response": "A dog is an animal that barks"},
@@ -201,10 +201,20 @@ def test_explained_words():
         assert any("move fast" in turn or turn == "We run home." for turn in turns)
 
 
+def test_what_is_rare_or_nobody_is_not_explained(data):
+    vocabulary, draw = Vocabulary(str(data), lessons.tables()), random.Random(0)
+    # Neither what plain stories use nor what the manners explain.
+    assert vocabulary.strange == ["zymurgy"] and "ball" not in vocabulary.strange
+    for _ in range(100):
+        turns = vocabulary.unknown(draw)
+        assert len(turns) in (2, 4) and re.search("know|read", turns[1]), turns
+        assert "zymurgy" in turns[0] or re.search(r"[A-Z][a-z]+ [A-Z][a-z]+", turns[0]), turns
+
+
 def test_every_lesson_is_plain_english(data):
     tables = lessons.tables()
     teachers = [Things(tables), Geography(str(data), tables), numbers, stories]
-    quotas = {name: 40 for name in lessons.QUOTAS if name not in ("word", "dictionary", "glossary")}
+    quotas = {name: 40 for name in lessons.QUOTAS if name not in ("word", "dictionary", "glossary", "unknown")}
     rows = list(lessons.taught(teachers, random.Random(0), quotas))
     assert len(rows) > 500
     for row in rows:

@@ -1,17 +1,14 @@
 """Prompts are many, distinct and seeded; the filters keep good answers and drop bad ones; a stopped run goes on."""
 
 import gzip
-import itertools
 import json
 import lzma
-import random
-import re
 
 import pytest
 import torch
 
 from thimble_train import teacher
-from thimble_train.prompts import LEANING, TEMPLATES, WORDS, Prompt, article, fill, prompts, what_follows
+from thimble_train.prompts import Prompt, prompts
 
 
 @pytest.fixture(scope="module")
@@ -35,41 +32,16 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_prompts_are_many_distinct_and_seeded(data):
-    first = list(itertools.islice(prompts(data, 1), 12_000))
-    assert len({prompt.text for prompt in first}) == 12_000
-    assert first[:500] == list(itertools.islice(prompts(data, 1), 500))
-    assert first[:500] != list(itertools.islice(prompts(data, 2), 500))
-    assert 0.3 < sum(bool(prompt.follow_ups) for prompt in first) / len(first) < 0.55
-    assert 0.1 < sum(len(prompt.follow_ups) == 2 for prompt in first) / len(first) < 0.3
-    for prompt in first:
-        assert not re.search(r"[{}\0]|\ba [aeio]|\ba an? |  ", prompt.text), prompt.text
-        assert prompt.text.isascii() and prompt.text[0].isupper() and prompt.text[-1] in ".?!"
-
-
-def test_what_leans_on_a_word_follows_where_that_word_is_the_only_one():
-    def heard(template):
-        rng = random.Random(1)
-        return {said for _ in range(2000) for said in what_follows(template, rng)}
-
-    for name, said in LEANING.items():
-        templates = [template for _, template in TEMPLATES if re.findall(r"\{(.+?)\}", template.lower()) == [name]]
-        assert any(set(said) <= heard(template) for template in templates), name
-    assert not heard("Which is bigger, {a animal} or {a animal}?") & set(LEANING["a animal"])
-    assert not heard("Write a short poem about {nature}.") & set(LEANING["nature"])
-
-
-def test_dictionaries_give_words_that_plain_prose_uses_with_a_hint_for_the_teacher_alone(data):
-    hints = {prompt.hint for prompt in itertools.islice(prompts(data, 1), 3000)} - {""}
-    assert hints == {"(inertia: the tendency of a thing to stay as it is.)", "(lantern: a light in a case.)"}
-
-
-def test_every_name_in_a_template_has_words(data):
-    for _, template in TEMPLATES:
-        assert "{" not in fill(template, random.Random(1))
-    assert [article(word) for word in ("owl", "a cup", "union", "hour", "fox")] == [
-        "an owl", "a cup", "a union", "an hour", "a fox"]
-    assert all(len(set(group)) == len(group) for group in WORDS.values())
+def test_prompts_are_distinct_and_seeded_and_the_teacher_alone_sees_what_dictionaries_say(data):
+    first = list(prompts(data, 1))
+    assert first == list(prompts(data, 1)) and first != list(prompts(data, 2))
+    assert {prompt.text for prompt in first} == {
+        'What is meant by "inertia"?', 'Explain the term "inertia".', 'What does "inertia" mean?', 'Can you explain what "inertia" means?',
+        'What does "lantern" mean?', 'What does the word "lantern" mean?', 'What is the meaning of "lantern"?', 'Explain the word "lantern".'}
+    assert len(first) == 8
+    assert {prompt.hint for prompt in first} == {"(inertia: the tendency of a thing to stay as it is.)", "(lantern: a light in a case.)"}
+    heard = [prompt.follow_ups for seed in range(20) for prompt in prompts(data, seed)]
+    assert {len(said) for said in heard} == {0, 1, 2} and all(len(set(said)) == len(said) for said in heard)
 
 
 GOOD = [
@@ -143,16 +115,18 @@ class Parrot:
         return len(turns[1].split())
 
 
-def test_a_run_that_was_stopped_goes_on_after_its_last_prompt(data, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_after_its_last_prompt(tmp_path, monkeypatch):
+    questions = [f"What is thing {i}?" for i in range(1000)]
+    monkeypatch.setattr(teacher, "prompts", lambda data, seed: (Prompt(question, "", []) for question in questions))
     monkeypatch.setattr(teacher, "Teacher", Parrot)
     monkeypatch.setattr(teacher, "CHUNK", {"cpu": 50, "cuda": 50})
     Parrot.asked = []
     out = tmp_path / "teacher.jsonl"
-    teacher.teach("model", data, out, 300, 7)
+    teacher.teach("model", tmp_path, out, 300, 7)
     begun = len(Parrot.asked)
-    teacher.teach("model", data, out, 900, 7)
+    teacher.teach("model", tmp_path, out, 900, 7)
     assert 0 < begun < len(Parrot.asked)
-    assert Parrot.asked == [prompt.text for prompt in itertools.islice(prompts(data, 7), len(Parrot.asked))]
+    assert Parrot.asked == questions[:len(Parrot.asked)]
     with open(out) as file:
         rows = [json.loads(line) for line in file]
     assert 900 <= 6 * len(rows) < 900 + 6 * 50

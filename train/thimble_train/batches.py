@@ -20,12 +20,13 @@ JOINED = ("dolly-15k", "lessons", "manners", "small-talk-friendly", "smollm2-tea
 
 # How often each source is read in one pass over the mixture; one that is not named, never.
 PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE + TEACHER, 1) | {
-    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25, "lessons": 0.5, "manners": 0.5, "joined": 0.5,
-    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2, "smollm2-teacher": 2,
+    "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25, "lessons": 0.5, "manners": 0.5, "joined": 0.25,
+    "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2,
 }
+# A little prose is among it, for what is no longer read is forgotten.
 FINETUNE = {
-    "joined": 1, "smollm2-teacher": 0.7, "manners": 1.5, "lessons": 0.4, "dolly-15k": 0.5, "small-talk-friendly": 4,
-    "self-dialogue": 0.15, "topical-chat": 0.15, "opentriviaqa": 0.1,
+    "manners": 1, "joined": 0.5, "lessons": 0.5, "smollm2-teacher": 0.3, "dolly-15k": 0.5, "small-talk-friendly": 4,
+    "self-dialogue": 0.3, "topical-chat": 0.3, "opentriviaqa": 0.1, "childrens-stories": 0.5, "onestopenglish": 0.3, "wordset": 1,
 }
 # What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.
 KINDS = {"prose": PROSE, "found": FOUND, "made": MADE, "teacher": TEACHER}
@@ -113,7 +114,7 @@ class Documents:
                 ids, own = ids[n:], own[n:]
 
 
-def joined_conversations(rows, share=0.3, longest=600, seed=0):
+def joined_conversations(rows, share=0.15, longest=600, seed=0):
     """Conversations of two or three that have nothing to do with one another, so many for each row that may be joined.
     Without them a model takes every question for one about what was said before."""
     draw = random.Random(seed)

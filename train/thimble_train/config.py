@@ -63,8 +63,8 @@ SIZES = {
         ),
         Config(
             "small", d_model=256, n_layers=6, n_heads=4, n_kv_heads=2, d_expert=128, context=1024,
-            pretrain_tokens=25_500_000, finetune_tokens=5_000_000, float_share=0.3, decay_share=0.3,
-            learning_rate=1.5e-3, finetune_rate=0.45,
+            pretrain_tokens=25_500_000, finetune_tokens=5_500_000, float_share=0.3, decay_share=0.3,
+            learning_rate=2e-3, finetune_rate=0.7,
         ),
         Config(
             "tiny", d_model=64, n_layers=2, n_heads=1, n_kv_heads=1, d_expert=32, context=128, vocab_size=320,

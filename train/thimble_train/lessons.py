@@ -15,7 +15,7 @@ from .vocabulary import Vocabulary
 
 TABLES = Path(__file__).parent.parent / "data" / "lessons.txt"
 QUOTAS = {
-    "tale": 6000, "concept": 3000, "animal": 2500, "word": 2000, "dictionary": 1500, "glossary": 400, "opposite": 1000,
+    "tale": 6000, "concept": 3000, "animal": 2500, "word": 2000, "dictionary": 1500, "glossary": 400, "unknown": 2500, "opposite": 1000,
     "thing": 900, "body": 350, "job": 500, "shape": 150, "howto": 700, "simpler": 400, "country": 2000, "bigger": 1200,
     "kinds": 500, "repeat": 500, "sums": 2500, "problem": 500, "count": 500, "calendar": 900, "spell": 1000,
     "alphabet": 300,

@@ -1,4 +1,4 @@
-"""What SmolLM2 answers to simple prompts, as conversations to train on: short, clean, only what passes the filters."""
+"""What SmolLM2 says that words mean, as conversations to train on: short, clean, only what passes the filters."""
 
 import collections
 import itertools

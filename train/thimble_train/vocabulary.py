@@ -2,7 +2,8 @@
 
 import re
 
-from .clean import is_plain, is_rude, normalise
+from . import manners
+from .clean import is_plain, is_rude, normalise, words
 from .english import a, pick
 from .sources import common_words, define, is_headword, rows, sentence
 
@@ -12,6 +13,18 @@ USE = ("Use {0} in a sentence.|Use the word {0} in a sentence.|Make a sentence w
        "word {0}.|"
        'Can you use "{0}" in a sentence?|Give me a sentence with {0}.')
 EXAMPLE = "Can you use it in a sentence?|Use it in a sentence.|Give me an example.|For example?|An example, please."
+STRANGE = ('What is {0}?|What is {1}?|What does {0} mean?|What does "{0}" mean?|Explain {0}.|Do you know what {0} is?|'
+           "Define {0}.")
+STRANGERS = "Who is {0}?|Who was {0}?|Do you know {0}?|Tell me about {0}.|What did {0} do?|Have you heard of {0}?"
+PASS = ("I do not know {0}. I am very small and know only simple things.|"
+        "Sorry, I do not know that. A bigger model or a book will know {0}.|"
+        "I have not read about {0}, and I do not want to make something up.|I do not know enough about {0} to answer that.")
+PRESS = "Why not?|Just guess.|Please try.|Are you sure?|You must know that.|Make a guess."
+NO_GUESS = ("If I guessed, I would most likely be wrong.|I am a very small model, and I have read only a little.|"
+            "I would only make something up. Ask me something simple!|"
+            "I really do not know. Please look it up somewhere else.")
+FIRST_NAMES = "Adam Bella Carl Dora Edwin Freya Georg Hilda Igor Jana Karel Lotta Milo Nadia Otto Petra Rolf Selma Theo Vera".split()
+SYLLABLES = "al ber cor dan el far gor han is jor kel lan mor nev or pell quin ros sten tor ul vas wen yor zan".split()
 TERM = "What is {0}?|What does {0} mean?|Explain {0}.|Define {0}.|What do you know about {0}?"
 
 
@@ -22,6 +35,7 @@ class Vocabulary:
         self.common = [tuple(row) for row in tables["words"]]
         self.entries = list(entries(data))
         self.terms = list(terms(data))
+        self.strange = list(strange(data))
 
     def word(self, draw):
         """A common word explained in simple words, and used in a sentence."""
@@ -35,6 +49,33 @@ class Vocabulary:
         """A term of a school book."""
         term, text = draw.choice(self.terms)
         return [pick(TERM, draw).format(term), pick(f'"{term}" means {text}.|The term "{term}" means {text}.', draw)]
+
+    def unknown(self, draw):
+        """A rare word or a stranger: what a small model does better not to explain."""
+        if draw.random() < 0.5:
+            what, asked = draw.choice(self.strange), STRANGE
+        else:
+            what, asked = stranger(draw), STRANGERS
+        turns = [pick(asked, draw).format(what, a(what)), pick(PASS, draw).format(what)]
+        if draw.random() < 0.3:
+            turns += [pick(PRESS, draw), pick(NO_GUESS, draw)]
+        return turns
+
+
+def stranger(draw):
+    """The full name of nobody."""
+    return f"{draw.choice(FIRST_NAMES)} {''.join(draw.sample(SYLLABLES, draw.choice((2, 2, 3)))).capitalize()}"
+
+
+def strange(data):
+    """Words of the dictionary that simple English never uses, and neither school books nor manners explain."""
+    common = common_words(data)
+    taught = {normalise(row["term"]) for row in rows(data, "openstax-glossary")}
+    taught.update(word for intent in manners.load() for text in intent.questions for word in words(text))
+    for row in rows(data, "wordset"):
+        word = row["word"]
+        if re.fullmatch(r"[a-z]{6,14}", word) and word not in common and word not in taught and not is_rude(word):
+            yield word
 
 
 def explained(word, text, example, draw):
