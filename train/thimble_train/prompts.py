@@ -58,7 +58,8 @@ def defined(data):
         if counts[word] >= 8 and len(word) > 3 and len(meanings) <= 3 and meanings[0]["pos"] in ("noun", "adjective"):
             common.append((word, meanings[0]["def"]))
     kinds = (TERM_TEMPLATES, terms.items()), (WORD_TEMPLATES, common)
-    return [(template.format(word), f"{word}: {definition.strip().rstrip('.')}.") for templates, known in kinds for word, definition in known for template in templates]
+    return [(template.format(word), f"{word}: {definition.strip().rstrip('.')}.")
+            for templates, known in kinds for word, definition in known for template in templates]
 
 
 def prompts(data, seed):
