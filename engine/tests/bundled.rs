@@ -57,9 +57,13 @@ fn its_settings_are_those_that_its_weights_were_packed_by() {
     }));
     let found = engine.info().found.clone().expect("now something is open");
     assert_eq!(found.settings.len(), switches.len());
-    // Shares of softmax and of sigmoid, made to sum to one, differ too little for a model that knows the calibration's
-    // text badly: its trainer's logits (tests/golden.rs) show that softmax is right.
-    let told = found.settings.iter().filter(|s| s.0 != "scoring_func");
+    // Shares of softmax and of sigmoid, made to sum to one, and angles within 80 tokens differ too little for a model
+    // that knows the calibration's prose badly: its trainer's logits (tests/golden.rs) show which are right.
+    let settled_elsewhere = ["scoring_func", "rope_theta"];
+    let told = found
+        .settings
+        .iter()
+        .filter(|s| !settled_elsewhere.contains(&s.0.as_str()));
     for (key, value) in told {
         assert_eq!(&said[key], value, "{key}");
     }

@@ -120,5 +120,5 @@ def draw_curves(table, picture):
                 marked.add(what)
     axes.set_xlabel("million tokens read")
     axes.set_ylabel("nats per token")
-    axes.legend(loc="center right", bbox_to_anchor=(1, 0.31))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     figure.savefig(picture, bbox_inches="tight", dpi=120)

@@ -12,7 +12,7 @@ use leptos::prelude::*;
 const EXAMPLES: [&str; 4] = [
     "Hello! Who are you?",
     "Tell me a short story about a cat.",
-    "What can I do on a rainy day?",
+    "How do I plant a seed?",
     "Why is the sky blue?",
 ];
 
