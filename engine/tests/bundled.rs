@@ -57,8 +57,9 @@ fn its_settings_are_those_that_its_weights_were_packed_by() {
     }));
     let found = engine.info().found.clone().expect("now something is open");
     assert_eq!(found.settings.len(), switches.len());
-    // Shares of softmax and of sigmoid, made to sum to one, and angles within 80 tokens differ too little for a model
-    // that knows the calibration's prose badly: its trainer's logits (tests/golden.rs) show which are right.
+    // Its trainer's logits (tests/golden.rs) show which are right. Shares of softmax and of sigmoid, made to sum to one,
+    // differ too little to tell; and this model knows prose so badly that it reads the calibration's 80 tokens better, by
+    // 0.12 of 4.39 nats, with the angles of another base than it was trained with.
     let settled_elsewhere = ["scoring_func", "rope_theta"];
     let told = found
         .settings

@@ -9,7 +9,10 @@ QUESTIONS = Path(__file__).parent.parent / "data" / "transcript-questions.tsv"
 FIGURES = re.compile(r"^\[.*tokens/s.*\]$")
 
 # (temperature, top-k, repetition penalty) that the default sampling is chosen among.
-SAMPLINGS = [(0.0, 0, 1.0), (0.0, 0, 1.15), (0.0, 0, 1.3), (0.2, 40, 1.05), (0.3, 40, 1.05), (0.3, 40, 1.1), (0.3, 40, 1.15), (0.55, 20, 1.15), (0.7, 40, 1.1)]
+SAMPLINGS = [
+    (0.0, 0, 1.0), (0.0, 0, 1.15), (0.0, 0, 1.3), (0.2, 40, 1.05), (0.3, 40, 1.05), (0.3, 40, 1.1), (0.3, 40, 1.15),
+    (0.55, 20, 1.15), (0.7, 40, 1.1),
+]
 
 
 def converse(thimble, folder, conversations, settings=()):
