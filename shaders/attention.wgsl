@@ -13,8 +13,9 @@ override QUADS: u32 = HEAD_DIM / 4u;
 override PANES: u32; // neighbouring quads of a value that an invocation adds up, at most 4
 override ACROSS: u32 = QUADS / PANES; // invocations to a value
 override SLICES: u32 = WG / ACROSS; // keys whose values are added up side by side
+override TURNS: u32; // invocations whose quads lie in one line of memory: they are set apart, so that neighbours read many
 override TILE: u32 = 4u * WG; // keys at a time
-override OWN: u32 = SHARE * PANES * WG;
+override OWN: u32 = SLICES * QUADS * SHARE;
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [n, N_HEADS, QUADS]
@@ -32,7 +33,7 @@ const NONE: f32 = -3.0e38;
 // A component for each head: what all invocations read is one load.
 var<workgroup> scores: array<vec4<f32>, TILE>;
 var<workgroup> singles: array<vec4<f32>, WG>;
-var<workgroup> quads: array<vec4<f32>, OWN>; // [WG, PANES, SHARE]
+var<workgroup> quads: array<vec4<f32>, OWN>; // [SLICES, QUADS, SHARE]
 
 @compute @workgroup_size(WG)
 fn main(
@@ -48,8 +49,10 @@ fn main(
         return;
     }
     prepare(head, local);
-    let slice = local / ACROSS;
-    let pane = local % ACROSS * PANES;
+    let turn = local / (WG / TURNS);
+    let place = local % (WG / TURNS);
+    let slice = place / (ACROSS / TURNS);
+    let pane = (place % (ACROSS / TURNS) * TURNS + turn) * PANES;
     // For each head: the largest score so far; sums of exp(score - top) of own keys, and of exp(score - top) * value
     // in own quads, of every SLICES-th key.
     var top = vec4(NONE);
@@ -101,8 +104,10 @@ fn main(
     }
     workgroupBarrier();
     singles[local] = sum;
-    for (var i = 0u; i < PANES * SHARE; i += 1u) {
-        quads[local * PANES * SHARE + i] = acc[i];
+    if (slice < SLICES) {
+        for (var i = 0u; i < PANES * SHARE; i += 1u) {
+            quads[(slice * QUADS + pane) * SHARE + i] = acc[i];
+        }
     }
     workgroupBarrier();
     for (var h = 0u; h < SHARE; h += 1u) {

@@ -1,13 +1,13 @@
-// A head's keys are shared out among CHUNKS workgroups, CHUNK keys to each. Each leaves its sums, and the one that
-// leaves the last of them adds them up; no workgroup waits.
+// A head's keys are shared out among CHUNKS workgroups, as evenly as TILE and CHUNK allow. Each leaves its sums, and
+// the one that leaves the last of them adds them up; no workgroup waits.
 //
 // WGSL's atomics give no order between two places in memory, and its barriers none between workgroups. So nothing here
 // rests on more than the order of what happens at one place, and on a number existing before what is computed from it:
 // a word is put by an exchange, it counts once that has answered, and what all exchanges answered makes the number that
 // is added to the head's count. Whoever brings the count to its end takes the words by exchanges, which leaves all empty
 // for the next dispatch.
-override CHUNKS: u32;
-override CHUNK: u32; // a multiple of TILE
+override CHUNKS: u32; // workgroups to a head's keys at most
+override CHUNK: u32; // keys of one, if there are so many, at least; a multiple of TILE
 override WORDS: u32 = HEAD_DIM + 2u; // of a workgroup: weighted values, their weight, the largest score
 
 // [N_HEADS] counts, then [N_HEADS, CHUNKS, WORDS], all 0 between dispatches
@@ -17,13 +17,19 @@ var<workgroup> landed: array<u32, WG>;
 var<workgroup> is_last: u32;
 var<workgroup> brief: array<vec2<f32>, CHUNKS>; // weight and top of each
 
+// Keys of a workgroup.
+fn chunk_of(n_keys: u32) -> u32 {
+    return max(CHUNK, (n_keys + CHUNKS * TILE - 1u) / (CHUNKS * TILE) * TILE);
+}
+
 fn span_of(chunk: u32, n_keys: u32) -> vec2<u32> {
-    return vec2(chunk * CHUNK, min((chunk + 1u) * CHUNK, n_keys));
+    let first = chunk * chunk_of(n_keys);
+    return vec2(first, min(first + chunk_of(n_keys), n_keys));
 }
 
 // Every invocation of a workgroup that has keys must call it.
 fn close(sums: Sums, head: u32, chunk: u32, n_keys: u32, query: u32, local: u32) {
-    let n_chunks = (n_keys + CHUNK - 1u) / CHUNK;
+    let n_chunks = (n_keys + chunk_of(n_keys) - 1u) / chunk_of(n_keys);
     if (n_chunks == 1u) {
         if (local < QUADS) {
             y[query * QUADS + local] = sums.acc / sums.weight;

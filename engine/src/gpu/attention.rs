@@ -2,29 +2,49 @@
 
 use super::call::{Call, bindings, kernel, read, write};
 use super::kernels::{Emitter, TILE_TOKENS, WG};
-use super::plan::Buf;
+use super::plan::{Buf, Target};
 use crate::op::{Act, Cache, Heads, Metric, Parameter, Similarity};
 
-/// Keys that a workgroup looks at at a time, at most.
-const TILE: usize = 4 * WG;
-/// Workgroups that share a head's keys at most.
+/// Keys of a workgroup at least, where a head's keys are shared out.
+const CHUNK: usize = 4 * WG;
+/// Workgroups that share a head's keys at most. A software adapter has few cores, and merging takes it long.
 const MOST_CHUNKS: usize = 32;
+const MOST_CHUNKS_IN_SOFTWARE: usize = 4;
 /// Query heads of one key head that a workgroup takes at most: see shaders/attention.wgsl.
 const MOST_SHARED: usize = 4;
+/// Bytes of a CPU's line of memory.
+const LINE: usize = 64;
 /// Width of a head in shaders/flash_attention.wgsl at most.
 const MOST_BY_TILES: usize = 128;
 /// WebGPU's default limit.
 const MOST_BUFFERS: usize = 8;
 
-/// Keys of a workgroup, where a head's keys are shared out.
-fn chunk(context: usize) -> usize {
-    context.div_ceil(MOST_CHUNKS).next_multiple_of(TILE)
+/// Workgroups that share a head's keys where the context is full.
+fn n_chunks(context: usize, target: Target) -> usize {
+    let most = if target.lanes > 1 {
+        MOST_CHUNKS
+    } else {
+        MOST_CHUNKS_IN_SOFTWARE
+    };
+    context.div_ceil(CHUNK).min(most)
 }
 
 /// Words of the buffer where workgroups leave sums for one another: see shaders/span/chunks.wgsl.
-pub(super) fn shared_words(heads: Heads, context: usize) -> usize {
-    let n_chunks = context.div_ceil(chunk(context));
-    heads.n_heads * (1 + n_chunks * (heads.head_dim + 2))
+pub(super) fn shared_words(heads: Heads, context: usize, target: Target) -> usize {
+    heads.n_heads * (1 + n_chunks(context, target) * (heads.head_dim + 2))
+}
+
+/// Invocations whose quads of a value lie in one line of memory, where each has `panes` of them: a power of two, as a
+/// workgroup's size is. On hardware, which has one each, neighbours had better read neighbours.
+fn turns(heads: Heads, panes: usize, halves: bool) -> usize {
+    let most = match panes {
+        1 => 1,
+        _ if halves => LINE / 8 / panes,
+        _ => LINE / 16 / panes,
+    };
+    let across = heads.head_dim / 4 / panes;
+    let divides = |turns: &usize| *turns <= most && across.is_multiple_of(*turns);
+    [4, 2].into_iter().find(divides).unwrap_or(1)
 }
 
 /// The largest divisor of `n` that is not above `most`.
@@ -88,7 +108,7 @@ impl Emitter<'_> {
                 .files
                 .extend(["dots", "tile", "flash_attention"]);
         } else {
-            self.by_keys(&mut call, heads, metric);
+            self.by_keys(&mut call, heads, metric, self.plan.halves[v.id]);
         }
         call
     }
@@ -99,12 +119,14 @@ impl Emitter<'_> {
     }
 
     /// shaders/attention.wgsl, which knows every metric.
-    fn by_keys(&self, call: &mut Call, heads: Heads, metric: &Metric) {
+    fn by_keys(&self, call: &mut Call, heads: Heads, metric: &Metric, halves: bool) {
         let share = self.share(heads);
+        let panes = self.panes(heads);
         let constants = [
             ("WG", self.wg(heads) as f64),
             ("SHARE", share as f64),
-            ("PANES", self.panes(heads) as f64),
+            ("PANES", panes as f64),
+            ("TURNS", turns(heads, panes, halves) as f64),
         ];
         call.kernel.constants.extend(constants);
         call.groups /= share as u32;
@@ -145,7 +167,7 @@ impl Emitter<'_> {
     }
 
     /// Quads of a value that an invocation adds up: several where a workgroup has few invocations. Those of a software adapter
-    /// are lanes of one load; where each is at a line of memory of its own, more lines are on their way at a time.
+    /// are lanes of one load; where each is at a line of memory of its own (`turns`), more lines are on their way at a time.
     fn panes(&self, heads: Heads) -> usize {
         let most = WG / self.wg(heads);
         largest_divisor(heads.head_dim / 4, most.max(1))
@@ -153,15 +175,13 @@ impl Emitter<'_> {
 
     /// Shares a head's keys out where one token alone would leave most of a GPU idle, or a core of a software adapter.
     fn span(&self, call: &mut Call) -> &'static str {
-        let context = self.plan.context;
-        let chunk = chunk(context);
-        if !self.decode || context <= chunk || call.bindings.len() == MOST_BUFFERS {
+        let n_chunks = n_chunks(self.plan.context, self.target);
+        if !self.decode || n_chunks == 1 || call.bindings.len() == MOST_BUFFERS {
             return "span/whole";
         }
-        let n_chunks = context.div_ceil(chunk);
         call.kernel
             .constants
-            .extend([("CHUNKS", n_chunks as f64), ("CHUNK", chunk as f64)]);
+            .extend([("CHUNKS", n_chunks as f64), ("CHUNK", CHUNK as f64)]);
         call.bindings.push(write(9, Buf::SharedSums));
         call.groups *= n_chunks as u32;
         "span/chunks"

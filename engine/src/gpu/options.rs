@@ -41,14 +41,15 @@ impl Default for GpuOptions {
 }
 
 /// What the device suggests, where `options` leave it open. Barriers are slow on software adapters, so a
-/// row there is one invocation's; a chunk is short, so that a prompt can be stopped; and to widen halves takes longer
-/// than to read floats.
+/// row there is one invocation's; a chunk is short, so that a prompt can be stopped; and to widen halves takes
+/// SwiftShader longer than to read floats.
 pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
     let (lanes, chunk) = if gpu.is_software() {
         (1, 32)
     } else {
         (32, 128)
     };
+    let halves = !gpu.is_software() || gpu.is_llvmpipe();
     let limit = gpu.max_binding_bytes();
     Target {
         lanes: options.lanes.unwrap_or(lanes),
@@ -56,7 +57,7 @@ pub(super) fn target(gpu: &Gpu, options: GpuOptions) -> Target {
         max_binding_bytes: options.max_binding_bytes.unwrap_or(limit).min(limit),
         chunk: options.chunk.unwrap_or(chunk),
         tiles: options.tiles.unwrap_or(!gpu.is_llvmpipe()),
-        halves: options.halves.unwrap_or(!gpu.is_software()),
+        halves: options.halves.unwrap_or(halves),
         fuse: options.fuse,
     }
 }

@@ -195,7 +195,7 @@ impl Plan {
                 })
                 .collect(),
             halves,
-            shared_bytes: shared_bytes(program, context),
+            shared_bytes: shared_bytes(program, context, target),
             group_bytes: group_bytes(program, &slot_of, target),
             slot_of,
             parts,
@@ -412,9 +412,9 @@ fn group_bytes(
     bytes
 }
 
-fn shared_bytes(program: &Program, context: usize) -> u64 {
+fn shared_bytes(program: &Program, context: usize, target: Target) -> u64 {
     let words = |op: &Op| match op {
-        Op::Attention { heads, .. } => shared_words(*heads, context),
+        Op::Attention { heads, .. } => shared_words(*heads, context, target),
         _ => 0,
     };
     4 * program.ops.iter().map(words).max().unwrap_or(0) as u64
