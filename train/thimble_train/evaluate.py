@@ -12,13 +12,17 @@ from tokenizers import Tokenizer
 from thimble_train import tokenizer as tok
 from thimble_train.batches import KINDS, Documents, rows_of, text_of
 from thimble_train.checkpoint import load_model, read_back
+from thimble_train.model import Mixture
 from thimble_train.train import held_out_losses
 
 PROMPTS = [
     "Hello!", "Who are you?", "What is a river?", "Tell me a short story about a dog.", "I feel sad today.",
     "What is the capital of France?", "Why is the sky blue?", "Give me three tips for sleeping well.",
-    "What does the word \"brave\" mean?", "How do I plant a seed?",
+    "What does the word \"brave\" mean?", "How do I plant a seed?", "What is a volcano?", "What do plants need?",
 ]
+GOLDEN_PROMPTS = 10
+# Where the last expert chosen is ahead of the next by less, in probability, another arithmetic may choose otherwise.
+NARROW = 5e-6
 
 
 def evaluate(work, folder, golden):
@@ -77,14 +81,35 @@ def load_table(shares):
 
 @torch.no_grad()
 def write_golden(model, tokenizer, path):
-    """The last logits [1, vocab] of each prompt in the chat template: ids_i, logits_i."""
+    """The last logits [1, vocab] of the first GOLDEN_PROMPTS prompts whose experts are chosen clearly, in the chat
+    template: ids_i, logits_i."""
+    encoded = [tokenizer.encode(tok.chat_text([prompt]), add_special_tokens=False).ids for prompt in PROMPTS]
+    clear = [ids for ids in encoded if narrowest_choice(model, ids) > NARROW]
+    if len(clear) < GOLDEN_PROMPTS:
+        raise SystemExit(f"experts are chosen clearly after {len(clear)} of {len(PROMPTS)} prompts: add some to PROMPTS")
     arrays = {}
-    for i, prompt in enumerate(PROMPTS):
-        ids = tokenizer.encode(tok.chat_text([prompt]), add_special_tokens=False).ids
+    for i, ids in enumerate(clear[:GOLDEN_PROMPTS]):
         arrays[f"ids_{i}"] = np.array(ids, np.int32)
         arrays[f"logits_{i}"] = model.logits(torch.tensor([ids]), quantised=False)[0, -1:].numpy()
     save_file(arrays, path)
     Path(path).chmod(0o644)
+
+
+@torch.no_grad()
+def narrowest_choice(model, ids):
+    """By how much the last expert chosen for the last token is ahead of the next one, in probability; the least of all
+    layers."""
+    leads = []
+
+    def note(mixture, inputs, _):
+        best = mixture.router(inputs[0][-1], False).softmax(-1).topk(mixture.top_k + 1).values
+        leads.append((best[-2] - best[-1]).item())
+
+    hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, Mixture)]
+    model.logits(torch.tensor([ids]), quantised=False)
+    for hook in hooks:
+        hook.remove()
+    return min(leads)
 
 
 def draw_curves(table, picture):
