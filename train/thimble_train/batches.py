@@ -23,10 +23,11 @@ PRETRAIN = dict.fromkeys(PROSE + FOUND + MADE + TEACHER, 1) | {
     "classic-books": 0.25, "openstax": 0.5, "world-factbook": 0.5, "opentriviaqa": 0.25, "lessons": 0.5, "manners": 0.5, "joined": 0.25,
     "childrens-stories": 3, "onestopenglish": 2, "dolly-15k": 2, "self-dialogue": 2,
 }
-# A little prose is among it, for what is no longer read is forgotten.
+# Some prose is among it, for what is no longer read is forgotten.
 FINETUNE = {
-    "manners": 1, "joined": 0.5, "lessons": 0.5, "smollm2-teacher": 0.3, "dolly-15k": 0.5, "small-talk-friendly": 4,
-    "self-dialogue": 0.3, "topical-chat": 0.3, "opentriviaqa": 0.1, "childrens-stories": 0.5, "onestopenglish": 0.3, "wordset": 1,
+    "manners": 1, "joined": 0.5, "lessons": 0.4, "smollm2-teacher": 0.15, "dolly-15k": 0.5, "small-talk-friendly": 4,
+    "self-dialogue": 0.3, "topical-chat": 0.3, "opentriviaqa": 0.1, "childrens-stories": 1.5, "onestopenglish": 1, "wordset": 1,
+    "classic-books": 0.06, "openstax": 0.15,
 }
 # What the held-out loss is told apart by. Made conversations are alike, so theirs says less than that of found ones.
 KINDS = {"prose": PROSE, "found": FOUND, "made": MADE, "teacher": TEACHER}
