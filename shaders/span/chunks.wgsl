@@ -7,7 +7,7 @@
 // is added to the head's count. Whoever brings the count to its end takes the words by exchanges, which leaves all empty
 // for the next dispatch.
 override CHUNKS: u32; // workgroups to a head's keys at most
-override CHUNK: u32; // keys of one, if there are so many, at least; a multiple of TILE
+override CHUNK: u32; // keys of one at least, but for the last; a multiple of TILE
 override WORDS: u32 = HEAD_DIM + 2u; // of a workgroup: weighted values, their weight, the largest score
 
 // [N_HEADS] counts, then [N_HEADS, CHUNKS, WORDS], all 0 between dispatches

@@ -1,5 +1,5 @@
-"""The two stages of training: reading everything at a steady rate that falls towards the end, then conversations and a
-little prose.
+"""The two stages of training: reading everything at a steady rate that falls towards the end, then conversations and
+some prose.
 
 A stage may be stopped at any time (SIGTERM, a full time limit) and goes on from its checkpoint.
 """

@@ -7,8 +7,9 @@ use crate::op::{Act, Cache, Heads, Metric, Parameter, Similarity};
 
 /// Keys of a workgroup at least, where a head's keys are shared out.
 const CHUNK: usize = 4 * WG;
-/// Workgroups that share a head's keys at most. A software adapter has few cores, and merging takes it long.
+/// Workgroups that share a head's keys at most.
 const MOST_CHUNKS: usize = 32;
+/// The same for a software adapter, which has few cores and takes long to merge.
 const MOST_CHUNKS_IN_SOFTWARE: usize = 4;
 /// Query heads of one key head that a workgroup takes at most: see shaders/attention.wgsl.
 const MOST_SHARED: usize = 4;
@@ -37,10 +38,11 @@ pub(super) fn shared_words(heads: Heads, context: usize, target: Target) -> usiz
 /// Invocations whose quads of a value lie in one line of memory, where each has `panes` of them: a power of two, as a
 /// workgroup's size is. On hardware, which has one each, neighbours had better read neighbours.
 fn turns(heads: Heads, panes: usize, halves: bool) -> usize {
-    let most = match panes {
-        1 => 1,
-        _ if halves => LINE / 8 / panes,
-        _ => LINE / 16 / panes,
+    let quad_bytes = if halves { 8 } else { 16 };
+    let most = if panes == 1 {
+        1
+    } else {
+        LINE / (quad_bytes * panes)
     };
     let across = heads.head_dim / 4 / panes;
     let divides = |turns: &usize| *turns <= most && across.is_multiple_of(*turns);
