@@ -2,6 +2,9 @@
 // softmax(scores) . v over the positions 0 ..= pos + i. Keys come in tiles, four to an invocation; the softmax is kept
 // online (Milakov & Gimelshein 2018).
 // score = alpha * SCALE * similarity(q, k), unless `kept` puts something else in its place.
+//
+// What is of several heads or quads is written out: an array stays in registers where its index is a constant, and
+// SwiftShader, which unrolls no loops, took more than twice as long.
 override WG: u32;
 override N_HEADS: u32;
 override N_KV_HEADS: u32; // query head h reads key head h / (N_HEADS / N_KV_HEADS)
@@ -16,6 +19,8 @@ override SLICES: u32 = WG / ACROSS; // keys whose values are added up side by si
 override TURNS: u32; // invocations whose quads lie in one line of memory: they are set apart, so that neighbours read many
 override TILE: u32 = 4u * WG; // keys at a time
 override OWN: u32 = SLICES * QUADS * SHARE;
+override ALL_QUADS: u32 = SHARE * QUADS;
+override CONTEXT: u32; // positions that keys and values have room for
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [n, N_HEADS, QUADS]
@@ -27,9 +32,18 @@ struct Sums {
     top: f32, // largest score
 }
 
+// Of own values, weighted: a matrix for each of PANES quads, a column for each of SHARE heads.
+struct Panes {
+    a: mat4x4<f32>,
+    b: mat4x4<f32>,
+    c: mat4x4<f32>,
+    d: mat4x4<f32>,
+}
+
 // Lower than every score.
 const NONE: f32 = -3.0e38;
 
+var<workgroup> queries: array<vec4<f32>, ALL_QUADS>; // [SHARE, QUADS]
 // A component for each head: what all invocations read is one load.
 var<workgroup> scores: array<vec4<f32>, TILE>;
 var<workgroup> singles: array<vec4<f32>, WG>;
@@ -42,13 +56,18 @@ fn main(
 ) {
     let head = group.x % HEAD_GROUPS * SHARE;
     let query = group.z * N_HEADS + head;
-    let kv_head = head / (N_HEADS / N_KV_HEADS);
+    let row0 = head / (N_HEADS / N_KV_HEADS) * CONTEXT; // of the head's keys and values
     let n_keys = run.pos + group.z + 1u;
     let span = span_of(group.x / HEAD_GROUPS, n_keys);
     if (span.x >= n_keys) {
         return;
     }
+    for (var i = local; i < ALL_QUADS; i += WG) {
+        queries[i] = q[query * QUADS + i];
+    }
     prepare(head, local);
+    prepare_lengths(local);
+    workgroupBarrier();
     let turn = local / (WG / TURNS);
     let place = local % (WG / TURNS);
     let slice = place / (ACROSS / TURNS);
@@ -57,20 +76,14 @@ fn main(
     // in own quads, of every SLICES-th key.
     var top = vec4(NONE);
     var sum = vec4<f32>();
-    var acc = array<vec4<f32>, 16>(); // [PANES, SHARE]
+    var acc = Panes();
     for (var first = span.x; first < span.y; first += TILE) {
         let n = min(TILE, span.y - first);
         let own = 4u * local + vec4(0u, 1u, 2u, 3u);
-        var fours = array(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
+        var by_key = mat4x4(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
         if (own.x < n) {
-            let key = (first + min(own, vec4(n - 1u))) * N_KV_HEADS + kv_head;
-            fours = similarities(query, key);
-            for (var h = 0u; h < SHARE; h += 1u) {
-                let four = kept4(SCALE * alpha(head + h) * fours[h], key, head + h);
-                fours[h] = select(vec4(NONE), four, own < vec4(n));
-            }
+            by_key = four_scores(row0 + first + min(own, vec4(n - 1u)), own < vec4(n), head);
         }
-        var by_key = transpose(mat4x4(fours[0], fours[1], fours[2], fours[3]));
         singles[local] = max(max(by_key[0], by_key[1]), max(by_key[2], by_key[3]));
         workgroupBarrier();
         var higher = top;
@@ -79,35 +92,24 @@ fn main(
         }
         let shrink = exp(top - higher);
         top = higher;
-        sum *= shrink;
-        for (var i = 0u; i < 4u; i += 1u) {
-            let weights = exp(by_key[i] - top);
-            scores[4u * local + i] = weights;
-            sum += weights;
-        }
-        for (var p = 0u; p < PANES; p += 1u) {
-            for (var h = 0u; h < SHARE; h += 1u) {
-                acc[p * SHARE + h] *= shrink[h];
-            }
-        }
+        let weights = mat4x4(exp(by_key[0] - top), exp(by_key[1] - top), exp(by_key[2] - top), exp(by_key[3] - top));
+        scores[own.x] = weights[0];
+        scores[own.y] = weights[1];
+        scores[own.z] = weights[2];
+        scores[own.w] = weights[3];
+        sum = sum * shrink + (weights[0] + weights[1]) + (weights[2] + weights[3]);
+        acc = shrunk(acc, shrink);
         workgroupBarrier();
-        for (var j = slice; j < n && slice < SLICES; j += SLICES) {
-            let at = ((first + j) * N_KV_HEADS + kv_head) * QUADS + pane;
-            let weights = scores[j];
-            for (var p = 0u; p < PANES; p += 1u) {
-                let value = value4(at + p);
-                for (var h = 0u; h < SHARE; h += 1u) {
-                    acc[p * SHARE + h] += weights[h] * value;
-                }
-            }
+        // A second condition would keep llvmpipe from unrolling.
+        let end = select(0u, n, slice < SLICES);
+        for (var j = slice; j < end; j += SLICES) {
+            acc = with_value(acc, scores[j], (row0 + first + j) * QUADS + pane);
         }
     }
     workgroupBarrier();
     singles[local] = sum;
     if (slice < SLICES) {
-        for (var i = 0u; i < PANES * SHARE; i += 1u) {
-            quads[(slice * QUADS + pane) * SHARE + i] = acc[i];
-        }
+        leave_panes(acc, (slice * QUADS + pane) * SHARE);
     }
     workgroupBarrier();
     for (var h = 0u; h < SHARE; h += 1u) {
@@ -119,9 +121,133 @@ fn main(
     }
 }
 
+// Of four keys, each with SHARE heads; NONE for those that are not there.
+fn four_scores(key: vec4<u32>, is_there: vec4<bool>, head: u32) -> mat4x4<f32> {
+    var sums = mat4x4<f32>();
+    var squares = vec4<f32>();
+    for (var i = 0u; i < QUADS; i += 1u) {
+        let at = key * QUADS + i;
+        let four = mat4x4(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
+        squares += length_term(four);
+        sums[0] += term(0u, i, four);
+        if (SHARE > 1u) {
+            sums[1] += term(1u, i, four);
+        }
+        if (SHARE > 2u) {
+            sums[2] += term(2u, i, four);
+        }
+        if (SHARE > 3u) {
+            sums[3] += term(3u, i, four);
+        }
+    }
+    var scores = mat4x4(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
+    scores[0] = score(sums[0], squares, 0u, key, is_there, head);
+    if (SHARE > 1u) {
+        scores[1] = score(sums[1], squares, 1u, key, is_there, head);
+    }
+    if (SHARE > 2u) {
+        scores[2] = score(sums[2], squares, 2u, key, is_there, head);
+    }
+    if (SHARE > 3u) {
+        scores[3] = score(sums[3], squares, 3u, key, is_there, head);
+    }
+    return transpose(scores);
+}
+
+fn score(sum: vec4<f32>, squares: vec4<f32>, h: u32, key: vec4<u32>, is_there: vec4<bool>, head: u32) -> vec4<f32> {
+    let four = SCALE * alpha(head + h) * divided(sum, squares, h);
+    return select(vec4(NONE), kept4(four, key, head + h), is_there);
+}
+
 fn kept4(four: vec4<f32>, key: vec4<u32>, head: u32) -> vec4<f32> {
     return vec4(
         kept(four.x, key.x, head), kept(four.y, key.y, head), kept(four.z, key.z, head), kept(four.w, key.w, head));
+}
+
+fn shrunk(acc: Panes, by: vec4<f32>) -> Panes {
+    var sums = acc;
+    sums.a = scaled(sums.a, by);
+    if (PANES > 1u) {
+        sums.b = scaled(sums.b, by);
+    }
+    if (PANES > 2u) {
+        sums.c = scaled(sums.c, by);
+    }
+    if (PANES > 3u) {
+        sums.d = scaled(sums.d, by);
+    }
+    return sums;
+}
+
+fn scaled(heads: mat4x4<f32>, by: vec4<f32>) -> mat4x4<f32> {
+    var sums = heads;
+    sums[0] *= by.x;
+    if (SHARE > 1u) {
+        sums[1] *= by.y;
+    }
+    if (SHARE > 2u) {
+        sums[2] *= by.z;
+    }
+    if (SHARE > 3u) {
+        sums[3] *= by.w;
+    }
+    return sums;
+}
+
+fn with_value(acc: Panes, weights: vec4<f32>, at: u32) -> Panes {
+    var sums = acc;
+    sums.a = added(sums.a, weights, value4(at));
+    if (PANES > 1u) {
+        sums.b = added(sums.b, weights, value4(at + 1u));
+    }
+    if (PANES > 2u) {
+        sums.c = added(sums.c, weights, value4(at + 2u));
+    }
+    if (PANES > 3u) {
+        sums.d = added(sums.d, weights, value4(at + 3u));
+    }
+    return sums;
+}
+
+fn added(heads: mat4x4<f32>, weights: vec4<f32>, value: vec4<f32>) -> mat4x4<f32> {
+    var sums = heads;
+    sums[0] += weights.x * value;
+    if (SHARE > 1u) {
+        sums[1] += weights.y * value;
+    }
+    if (SHARE > 2u) {
+        sums[2] += weights.z * value;
+    }
+    if (SHARE > 3u) {
+        sums[3] += weights.w * value;
+    }
+    return sums;
+}
+
+fn leave_panes(acc: Panes, at: u32) {
+    leave_heads(acc.a, at);
+    if (PANES > 1u) {
+        leave_heads(acc.b, at + SHARE);
+    }
+    if (PANES > 2u) {
+        leave_heads(acc.c, at + 2u * SHARE);
+    }
+    if (PANES > 3u) {
+        leave_heads(acc.d, at + 3u * SHARE);
+    }
+}
+
+fn leave_heads(heads: mat4x4<f32>, at: u32) {
+    quads[at] = heads[0];
+    if (SHARE > 1u) {
+        quads[at + 1u] = heads[1];
+    }
+    if (SHARE > 2u) {
+        quads[at + 2u] = heads[2];
+    }
+    if (SHARE > 3u) {
+        quads[at + 3u] = heads[3];
+    }
 }
 
 fn total(quad: u32, h: u32, top: f32) -> Sums {

@@ -4,7 +4,7 @@ override WG: u32;
 override WIDTH: u32;
 override TAPS: u32;
 
-@group(0) @binding(1) var<storage, read> x: array<f32>; // [context, WIDTH]
+@group(0) @binding(1) var<storage, read> x: array<f32>; // a cache
 @group(0) @binding(2) var<storage, read> w: array<f32>; // [WIDTH, TAPS]
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, WIDTH]
 
@@ -21,7 +21,7 @@ fn main(
     let pos = run.pos + group.z;
     var sum = 0.0;
     for (var back = 0u; back < min(TAPS, pos + 1u); back += 1u) {
-        sum += w[col * TAPS + TAPS - 1u - back] * x[(pos - back) * WIDTH + col];
+        sum += w[col * TAPS + TAPS - 1u - back] * x[place(pos - back, col)];
     }
     y[group.z * WIDTH + col] = added(sum, col);
 }

@@ -8,6 +8,7 @@ override N_KV_HEADS: u32; // query head h reads key head h / (N_HEADS / N_KV_HEA
 override HEAD_DIM: u32; // a multiple of 4, at most 128
 override SCALE: f32;
 override QUADS: u32 = HEAD_DIM / 4u;
+override CONTEXT: u32; // positions that keys and values have room for
 const KEYS = 64u; // at a time
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [n, N_HEADS, QUADS]
@@ -25,7 +26,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let head = group.x;
-    let kv_head = head / (N_HEADS / N_KV_HEADS);
+    let row0 = head / (N_HEADS / N_KV_HEADS) * CONTEXT; // of the head's keys and values
     let token = 4u * TOKEN_QUADS * group.z;
     let n_keys = run.pos + min(token + 4u * TOKEN_QUADS, run.n);
     let lane = local % ROW_LANES;
@@ -40,7 +41,7 @@ fn main(
     var far = Dots();
     for (var first = 0u; first < n_keys; first += KEYS) {
         let own_keys = first + lane + ROW_LANES * vec4(0u, 1u, 2u, 3u);
-        var scores = score(min(own_keys, vec4(n_keys - 1u)) * N_KV_HEADS + kv_head, token, head, local);
+        var scores = score(row0 + min(own_keys, vec4(n_keys - 1u)), token, head, local);
         for (var i = 0u; i < 4u; i += 1u) {
             scores.first[i] = select(vec4(NONE), scores.first[i], vec4(own_keys[i]) < n_seen);
             scores.second[i] = select(vec4(NONE), scores.second[i], vec4(own_keys[i]) < n_seen + 4u);
@@ -56,16 +57,16 @@ fn main(
         }
         near = shrunk(near, shrink);
         put_weights(scores, 0u, local);
-        near = add_values(near, first, 0u, n_keys, kv_head, local);
+        near = add_values(near, first, 0u, n_keys, row0, local);
         if (QUADS > ROW_LANES) {
             far = shrunk(far, shrink);
-            far = add_values(far, first, ROW_LANES, n_keys, kv_head, local);
+            far = add_values(far, first, ROW_LANES, n_keys, row0, local);
         }
         if (first + TERMS < n_keys) {
             put_weights(scores, 2u, local);
-            near = add_values(near, first + TERMS, 0u, n_keys, kv_head, local);
+            near = add_values(near, first + TERMS, 0u, n_keys, row0, local);
             if (QUADS > ROW_LANES) {
-                far = add_values(far, first + TERMS, ROW_LANES, n_keys, kv_head, local);
+                far = add_values(far, first + TERMS, ROW_LANES, n_keys, row0, local);
             }
         }
     }
@@ -161,11 +162,11 @@ fn put_weights(weights: Dots, key: u32, local: u32) {
 }
 
 // Adds the products of 32 keys' values, 64 columns of them from a quad on, with what the keys weigh.
-fn add_values(dots: Dots, first: u32, quad: u32, n_keys: u32, kv_head: u32, local: u32) -> Dots {
+fn add_values(dots: Dots, first: u32, quad: u32, n_keys: u32, row0: u32, local: u32) -> Dots {
     for (var i = local; i < TERMS * ROW_LANES; i += WG) {
         let key = min(first + i / ROW_LANES, n_keys - 1u);
         let col = min(quad + i % ROW_LANES, QUADS - 1u);
-        row_tile[i] = value4((key * N_KV_HEADS + kv_head) * QUADS + col);
+        row_tile[i] = value4((row0 + key) * QUADS + col);
     }
     return add_products(dots, local);
 }

@@ -3,7 +3,7 @@ override WG: u32;
 override WIDTH: u32;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [n, WIDTH]
-@group(0) @binding(2) var<storage, read_write> cache: array<f32>; // [context, WIDTH]
+@group(0) @binding(2) var<storage, read_write> cache: array<f32>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -13,6 +13,6 @@ fn main(
 ) {
     let col = flat_group(group, count) * WG + local;
     if (col < WIDTH) {
-        cache[(run.pos + group.z) * WIDTH + col] = x[group.z * WIDTH + col];
+        cache[place(run.pos + group.z, col)] = x[group.z * WIDTH + col];
     }
 }

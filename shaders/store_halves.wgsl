@@ -13,6 +13,6 @@ fn main(
     let col = 2u * (flat_group(group, count) * WG + local);
     if (col < WIDTH) {
         let at = group.z * WIDTH + col;
-        keep_keys(((run.pos + group.z) * WIDTH + col) / 2u, vec2(x[at], x[at + 1u]));
+        keep_keys(run.pos + group.z, col, vec2(x[at], x[at + 1u]));
     }
 }

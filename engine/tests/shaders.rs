@@ -142,8 +142,12 @@ fn every_kernel_validates_with_its_constants() {
             .map(|(name, value)| (name.to_string(), *value))
             .collect();
         let entry = Some((naga::ShaderStage::Compute, "main"));
-        naga::back::pipeline_constants::process_overrides(module, info, entry, &constants)
-            .unwrap_or_else(|e| panic!("{key}\n{e}"));
+        let (sized, _) =
+            naga::back::pipeline_constants::process_overrides(module, info, entry, &constants)
+                .unwrap_or_else(|e| panic!("{key}\n{e}"));
+        let bytes = workgroup_bytes(&sized);
+        let limit = wgpu::Limits::default().max_compute_workgroup_storage_size;
+        assert!(bytes <= limit, "{key}: {bytes} bytes of workgroup memory");
         let known: BTreeSet<&str> = module
             .overrides
             .iter()
@@ -156,6 +160,14 @@ fn every_kernel_validates_with_its_constants() {
             );
         }
     }
+}
+
+/// As WebGPU counts them: each variable from a multiple of 16 on.
+fn workgroup_bytes(module: &naga::Module) -> u32 {
+    let variables = module.global_variables.iter();
+    let shared = variables.filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+    let bytes = |v: &naga::GlobalVariable| module.types[v.ty].inner.size(module.to_ctx());
+    shared.map(|(_, v)| bytes(v).next_multiple_of(16)).sum()
 }
 
 fn validator() -> Validator {

@@ -1,6 +1,6 @@
 // Keys and values, four columns at a time, as they came.
-@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
-@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [context, N_KV_HEADS, QUADS]
+@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>; // [N_KV_HEADS, CONTEXT, QUADS]
+@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [N_KV_HEADS, CONTEXT, QUADS]
 
 fn key4(at: u32) -> vec4<f32> {
     return keys[at];

@@ -68,8 +68,8 @@ fn put(row: u32, two: vec2<f32>) {
         y[row] = two.x;
         y[row + 1u] = two.y;
     } else if (row < Q_WIDTH + K_WIDTH) {
-        keep_keys((run.pos * K_WIDTH + row - Q_WIDTH) / 2u, two);
+        keep_keys(run.pos, row - Q_WIDTH, two);
     } else if (row < Q_WIDTH + K_WIDTH + V_WIDTH) {
-        keep_values((run.pos * V_WIDTH + row - Q_WIDTH - K_WIDTH) / 2u, two);
+        keep_values(run.pos, row - Q_WIDTH - K_WIDTH, two);
     }
 }

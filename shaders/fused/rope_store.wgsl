@@ -22,9 +22,9 @@ fn main(
         y[group.z * Q_WIDTH + col] = two.x;
         y[group.z * Q_WIDTH + col + 1u] = two.y;
     } else if (col < Q_WIDTH + K_WIDTH) {
-        keep_keys((pos * K_WIDTH + col - Q_WIDTH) / 2u, turned2(row, col, pos));
+        keep_keys(pos, col - Q_WIDTH, turned2(row, col, pos));
     } else if (col < Q_WIDTH + K_WIDTH + V_WIDTH) {
-        keep_values((pos * V_WIDTH + col - Q_WIDTH - K_WIDTH) / 2u, vec2(x[row + col], x[row + col + 1u]));
+        keep_values(pos, col - Q_WIDTH - K_WIDTH, vec2(x[row + col], x[row + col + 1u]));
     }
 }
 

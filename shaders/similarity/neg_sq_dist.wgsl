@@ -1,17 +1,9 @@
-// -|q - k|^2, of SHARE queries with four keys
+// -|q - k|^2
 fn prepare(head: u32, local: u32) {}
 
-fn similarities(query: u32, key: vec4<u32>) -> array<vec4<f32>, 4> {
-    var sums = array<vec4<f32>, 4>();
-    for (var i = 0u; i < QUADS; i += 1u) {
-        let at = key * QUADS + i;
-        let four = array(key4(at.x), key4(at.y), key4(at.z), key4(at.w));
-        for (var h = 0u; h < SHARE; h += 1u) {
-            let a = q[(query + h) * QUADS + i];
-            sums[h] -= vec4(square(a - four[0]), square(a - four[1]), square(a - four[2]), square(a - four[3]));
-        }
-    }
-    return sums;
+fn term(h: u32, i: u32, four: mat4x4<f32>) -> vec4<f32> {
+    let a = queries[h * QUADS + i];
+    return -vec4(square(a - four[0]), square(a - four[1]), square(a - four[2]), square(a - four[3]));
 }
 
 fn square(v: vec4<f32>) -> f32 {

@@ -13,6 +13,8 @@ const MOST_CHUNKS: usize = 32;
 const MOST_CHUNKS_IN_SOFTWARE: usize = 4;
 /// Query heads of one key head that a workgroup takes at most: see shaders/attention.wgsl.
 const MOST_SHARED: usize = 4;
+/// Columns of all their queries at most: workgroup memory has these, and of some metrics as many more.
+const MOST_COLUMNS: usize = 512;
 /// Bytes of a CPU's line of memory.
 const LINE: usize = 64;
 /// Width of a head in shaders/flash_attention.wgsl at most.
@@ -74,6 +76,7 @@ impl Emitter<'_> {
             ("N_HEADS", heads.n_heads as f64),
             ("N_KV_HEADS", heads.n_kv_heads as f64),
             ("HEAD_DIM", heads.head_dim as f64),
+            ("CONTEXT", self.plan.context as f64),
             ("SCALE", f64::from(metric.scale)),
         ];
         let mut call = Call {
@@ -133,10 +136,13 @@ impl Emitter<'_> {
         call.kernel.constants.extend(constants);
         call.groups /= share as u32;
         let similarity = match (metric.similarity, metric.diagonal) {
-            (Similarity::Dot, _) => "similarity/dot",
+            (Similarity::Dot | Similarity::Cosine, _) => "similarity/dot",
             (Similarity::NegSqDist, None) => "similarity/neg_sq_dist",
             (Similarity::NegSqDist, Some(_)) => "similarity/mahalanobis",
-            (Similarity::Cosine, _) => "similarity/cosine",
+        };
+        let lengths = match metric.similarity {
+            Similarity::Cosine => "lengths/divided",
+            Similarity::Dot | Similarity::NegSqDist => "lengths/none",
         };
         let balls = if metric.balls.is_some() {
             "balls/given"
@@ -146,7 +152,7 @@ impl Emitter<'_> {
         let span = self.span(call);
         call.kernel
             .files
-            .extend([similarity, balls, span, "attention"]);
+            .extend([similarity, lengths, balls, span, "attention"]);
     }
 
     /// Invocations of a workgroup. Each looks for the largest score among what all found: on a software adapter, where
@@ -165,7 +171,7 @@ impl Emitter<'_> {
         let n_alike = heads.n_heads / heads.n_kv_heads;
         let is_alone = self.decode && self.target.lanes > 1;
         let most = if is_alone { 1 } else { MOST_SHARED };
-        largest_divisor(n_alike, most)
+        largest_divisor(n_alike, most.min(MOST_COLUMNS / heads.head_dim))
     }
 
     /// Quads of a value that an invocation adds up: several where a workgroup has few invocations. Those of a software adapter

@@ -261,13 +261,22 @@ impl GpuBackend {
     /// # Errors
     /// When the GPU was lost.
     pub async fn cache(&mut self, cache: Cache) -> Result<Vec<f32>> {
-        let words = self.read(Buf::Cache(cache.id)).await?;
-        if !self.plan.halves[cache.id] {
-            return Ok(words);
+        let mut values = self.read(Buf::Cache(cache.id)).await?;
+        if self.plan.halves[cache.id] {
+            let halves: &[[u8; 2]] = bytemuck::cast_slice(&values);
+            let widened = halves.iter().map(|half| f16::from_le_bytes(*half).to_f32());
+            values = widened.collect();
         }
-        let halves: &[[u8; 2]] = bytemuck::cast_slice(&words);
-        let widened = halves.iter().map(|half| f16::from_le_bytes(*half).to_f32());
-        Ok(widened.collect())
+        let (context, head_dim) = (self.plan.context, self.plan.head_dims[cache.id]);
+        let kept = values.clone();
+        let heads = kept[..context * cache.width].chunks_exact(context * head_dim);
+        for (head, rows) in heads.enumerate() {
+            for (pos, row) in rows.chunks_exact(head_dim).enumerate() {
+                let at = pos * cache.width + head * head_dim;
+                values[at..][..head_dim].copy_from_slice(row);
+            }
+        }
+        Ok(values)
     }
 
     /// Overwrites every activation and cache, so that a test sees what a kernel leaves alone.

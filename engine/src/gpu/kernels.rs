@@ -283,14 +283,25 @@ impl<'a> Emitter<'a> {
 
     fn store(&self, x: Act, cache: Cache) -> Call {
         let (reads, to) = ([self.slot(x)], Buf::Cache(cache.id));
-        if !self.plan.halves[cache.id] {
-            return self.per_column(&["step", "store"], x.width, &reads, to);
-        }
-        let constants = vec![("WG", WG as f64), ("WIDTH", x.width as f64)];
-        let kernel = kernel(&["step", "kept/halves", "store_halves"], constants);
-        let mut call = self.per_element(kernel, x.width / 2, &reads, &[]);
-        call.bindings.push(write(6, to));
+        let mut call = if self.plan.halves[cache.id] {
+            let constants = vec![("WG", WG as f64), ("WIDTH", x.width as f64)];
+            let files = ["step", "place", "kept/halves", "store_halves"];
+            let mut call = self.per_element(kernel(&files, constants), x.width / 2, &reads, &[]);
+            call.bindings.push(write(6, to));
+            call
+        } else {
+            self.per_column(&["step", "place", "store"], x.width, &reads, to)
+        };
+        call.kernel.constants.extend(self.place(cache));
         call
+    }
+
+    /// Where a cache has what: shaders/place.wgsl.
+    pub(super) fn place(&self, cache: Cache) -> [(&'static str, f64); 2] {
+        [
+            ("CONTEXT", self.plan.context as f64),
+            ("TOGETHER", self.plan.head_dims[cache.id] as f64),
+        ]
     }
 
     /// The file and constants of a reduction over a whole workgroup.

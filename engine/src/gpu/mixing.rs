@@ -15,11 +15,12 @@ impl Emitter<'_> {
                 self.per_column(&["step", "fourier"], y.width, &reads, self.slot(y))
             }
             Op::Conv { x, w, bias, y } => {
-                let files = ["step", addend_file(bias.is_some()), "conv"];
+                let files = ["step", addend_file(bias.is_some()), "place", "conv"];
                 let reads = [Buf::Cache(x.id), Buf::Vector(w.id)];
                 let mut call = self.per_column(&files, y.width, &reads, self.slot(y));
                 let taps = w.cols / x.width;
                 call.kernel.constants.push(("TAPS", taps as f64));
+                call.kernel.constants.extend(self.place(x));
                 call.bindings
                     .extend(bias.map(|bias| read(4, Buf::Vector(bias.id))));
                 call

@@ -45,7 +45,7 @@ pub enum Buf {
     Slot(usize),
     /// A chunk's tokens grouped by expert, for the routing that lies in this slot.
     Groups(usize),
-    /// `[context, width]`
+    /// `[heads, context, head_dim]`: see [`Plan::head_dims`].
     Cache(usize),
     /// Numbers of a [`Part`].
     Quants(usize),
@@ -129,6 +129,8 @@ pub struct Plan {
     pub slot_bytes: Vec<u64>,
     /// By slot, bytes of the grouping of the routings that ever lie in it.
     pub group_bytes: BTreeMap<usize, u64>,
+    /// By cache: columns of a head, of which those of all positions lie together. A whole row where nothing attends.
+    pub head_dims: Vec<usize>,
     /// By cache: whether it keeps f16.
     pub halves: Vec<bool>,
     /// Bytes of every cache.
@@ -194,6 +196,7 @@ impl Plan {
                     (context * width).next_multiple_of(4) as u64 * bytes
                 })
                 .collect(),
+            head_dims: head_dims(program),
             halves,
             shared_bytes: shared_bytes(program, context, target),
             group_bytes: group_bytes(program, &slot_of, target),
@@ -410,6 +413,24 @@ fn group_bytes(
         }
     }
     bytes
+}
+
+fn head_dims(program: &Program) -> Vec<usize> {
+    let mut dims = program.cache_widths.clone();
+    for op in &program.ops {
+        if let Op::Attention { k, v, heads, .. } = op {
+            for cache in [k, v] {
+                let of_a_row = program.cache_widths[cache.id];
+                let dim = std::mem::replace(&mut dims[cache.id], heads.head_dim);
+                assert!(
+                    dim == of_a_row || dim == heads.head_dim,
+                    "a cache with heads of {dim} and {}",
+                    heads.head_dim
+                );
+            }
+        }
+    }
+    dims
 }
 
 fn shared_bytes(program: &Program, context: usize, target: Target) -> u64 {

@@ -33,8 +33,10 @@ impl Emitter<'_> {
         let mut constants = rotary_constants(rotary);
         constants.push(("WG", WG as f64));
         constants.extend(widths(q, k, v));
-        let kept = self.kept(k);
-        let files = ["step", "phases/none", "rotary", kept, "fused/rope_store"];
+        constants.extend(self.place(k));
+        let mut files = vec!["step", "phases/none", "rotary"];
+        files.extend(self.kept(k));
+        files.push("fused/rope_store");
         let reads = [self.slot(x), self.turns(&rotary.frequencies)];
         let kernel = kernel(&files, constants);
         let mut call = self.per_element(kernel, x.width / 2, &reads, &[self.slot(q)]);
@@ -60,7 +62,9 @@ impl Emitter<'_> {
         let norm = self.norm_role(x);
         files.extend(norm.files);
         constants.extend(norm.constants);
-        files.extend([self.kept(k), "fused/attention_input"]);
+        constants.extend(self.place(k));
+        files.extend(self.kept(k));
+        files.push("fused/attention_input");
         let mut bindings = part_bindings(index, part);
         bindings.extend([
             read(3, self.slot(x)),
@@ -77,13 +81,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// How two neighbours become keys or values.
-    fn kept(&self, cache: Cache) -> &'static str {
-        if self.plan.halves[cache.id] {
+    /// How two neighbours become keys or values, and where.
+    fn kept(&self, cache: Cache) -> [&'static str; 2] {
+        let kept = if self.plan.halves[cache.id] {
             "kept/halves"
         } else {
             "kept/floats"
-        }
+        };
+        ["place", kept]
     }
 
     /// The table of cosines and sines.
