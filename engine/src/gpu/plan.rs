@@ -416,21 +416,20 @@ fn group_bytes(
 }
 
 fn head_dims(program: &Program) -> Vec<usize> {
-    let mut dims = program.cache_widths.clone();
+    let mut dims = vec![None; program.cache_widths.len()];
     for op in &program.ops {
         if let Op::Attention { k, v, heads, .. } = op {
             for cache in [k, v] {
-                let of_a_row = program.cache_widths[cache.id];
-                let dim = std::mem::replace(&mut dims[cache.id], heads.head_dim);
-                assert!(
-                    dim == of_a_row || dim == heads.head_dim,
-                    "a cache with heads of {dim} and {}",
-                    heads.head_dim
-                );
+                let dim = *dims[cache.id].get_or_insert(heads.head_dim);
+                assert_eq!(dim, heads.head_dim, "two widths of the heads of a cache");
             }
         }
     }
-    dims
+    let rows = program.cache_widths.iter();
+    dims.iter()
+        .zip(rows)
+        .map(|(dim, row)| dim.unwrap_or(*row))
+        .collect()
 }
 
 fn shared_bytes(program: &Program, context: usize, target: Target) -> u64 {
