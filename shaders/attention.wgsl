@@ -42,6 +42,7 @@ struct Panes {
 
 // Lower than every score.
 const NONE: f32 = -3.0e38;
+const NONE_OF_FOUR = mat4x4<f32>(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
 
 var<workgroup> queries: array<vec4<f32>, ALL_QUADS>; // [SHARE, QUADS]
 // A component for each head: what all invocations read is one load.
@@ -80,7 +81,7 @@ fn main(
     for (var first = span.x; first < span.y; first += TILE) {
         let n = min(TILE, span.y - first);
         let own = 4u * local + vec4(0u, 1u, 2u, 3u);
-        var by_key = mat4x4(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
+        var by_key = NONE_OF_FOUR;
         if (own.x < n) {
             by_key = four_scores(row0 + first + min(own, vec4(n - 1u)), own < vec4(n), head);
         }
@@ -140,18 +141,18 @@ fn four_scores(key: vec4<u32>, is_there: vec4<bool>, head: u32) -> mat4x4<f32> {
             sums[3] += term(3u, i, four);
         }
     }
-    var scores = mat4x4(vec4(NONE), vec4(NONE), vec4(NONE), vec4(NONE));
-    scores[0] = score(sums[0], squares, 0u, key, is_there, head);
+    var by_head = NONE_OF_FOUR;
+    by_head[0] = score(sums[0], squares, 0u, key, is_there, head);
     if (SHARE > 1u) {
-        scores[1] = score(sums[1], squares, 1u, key, is_there, head);
+        by_head[1] = score(sums[1], squares, 1u, key, is_there, head);
     }
     if (SHARE > 2u) {
-        scores[2] = score(sums[2], squares, 2u, key, is_there, head);
+        by_head[2] = score(sums[2], squares, 2u, key, is_there, head);
     }
     if (SHARE > 3u) {
-        scores[3] = score(sums[3], squares, 3u, key, is_there, head);
+        by_head[3] = score(sums[3], squares, 3u, key, is_there, head);
     }
-    return transpose(scores);
+    return transpose(by_head);
 }
 
 fn score(sum: vec4<f32>, squares: vec4<f32>, h: u32, key: vec4<u32>, is_there: vec4<bool>, head: u32) -> vec4<f32> {

@@ -36,7 +36,7 @@ fn close(sums: Sums, head: u32, chunk: u32, n_keys: u32, query: u32, local: u32)
         }
         return;
     }
-    leave(sums, place(head, chunk), local);
+    leave(sums, sums_at(head, chunk), local);
     storageBarrier();
     workgroupBarrier();
     if (local == 0u) {
@@ -51,7 +51,7 @@ fn close(sums: Sums, head: u32, chunk: u32, n_keys: u32, query: u32, local: u32)
     }
 }
 
-fn place(head: u32, chunk: u32) -> u32 {
+fn sums_at(head: u32, chunk: u32) -> u32 {
     return N_HEADS + (head * CHUNKS + chunk) * WORDS;
 }
 
@@ -82,7 +82,7 @@ fn merge(head: u32, query: u32, n_chunks: u32, local: u32) {
         atomicStore(&shared_sums[head], 0u);
     }
     for (var chunk = local; chunk < n_chunks; chunk += WG) {
-        let at = place(head, chunk) + HEAD_DIM;
+        let at = sums_at(head, chunk) + HEAD_DIM;
         brief[chunk] = vec2(take(at), take(at + 1u));
     }
     workgroupBarrier();
@@ -94,7 +94,7 @@ fn merge(head: u32, query: u32, n_chunks: u32, local: u32) {
     var weight = 0.0;
     for (var chunk = 0u; chunk < n_chunks && local < QUADS; chunk += 1u) {
         let share = exp(brief[chunk].y - top);
-        let at = place(head, chunk) + 4u * local;
+        let at = sums_at(head, chunk) + 4u * local;
         acc += share * vec4(take(at), take(at + 1u), take(at + 2u), take(at + 3u));
         weight += share * brief[chunk].x;
     }

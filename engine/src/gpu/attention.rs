@@ -135,14 +135,11 @@ impl Emitter<'_> {
         ];
         call.kernel.constants.extend(constants);
         call.groups /= share as u32;
-        let similarity = match (metric.similarity, metric.diagonal) {
-            (Similarity::Dot | Similarity::Cosine, _) => "similarity/dot",
-            (Similarity::NegSqDist, None) => "similarity/neg_sq_dist",
-            (Similarity::NegSqDist, Some(_)) => "similarity/mahalanobis",
-        };
-        let lengths = match metric.similarity {
-            Similarity::Cosine => "lengths/divided",
-            Similarity::Dot | Similarity::NegSqDist => "lengths/none",
+        let (similarity, lengths) = match (metric.similarity, metric.diagonal) {
+            (Similarity::Dot, _) => ("similarity/dot", "lengths/none"),
+            (Similarity::Cosine, _) => ("similarity/dot", "lengths/divided"),
+            (Similarity::NegSqDist, None) => ("similarity/neg_sq_dist", "lengths/none"),
+            (Similarity::NegSqDist, Some(_)) => ("similarity/mahalanobis", "lengths/none"),
         };
         let balls = if metric.balls.is_some() {
             "balls/given"
