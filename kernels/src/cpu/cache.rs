@@ -1,22 +1,22 @@
 //! Keys and values of the context.
 
-use super::{Arithmetic, integers::quantise};
+use super::{
+    Arithmetic,
+    integers::{Pairs, quantise},
+};
 use crate::{
     OutOfMemory,
+    formats::LANES,
     memory::zeroed,
     op::Heads,
     program::{Program, Role},
 };
 
-/// Positions whose values lie beside one another, dimension by dimension.
-pub const POSITIONS: usize = 16;
-/// Dimensions of which these are neighbours.
-pub const DIMENSIONS: usize = 4;
 /// Positions all of whose values lie together, in the order in which they are read: memory brings one long run sooner than
 /// many short ones.
 pub const SPAN: usize = 256;
 /// Of a head: more would be too many products for one sum.
-const MOST_DIMENSIONS: usize = 256;
+pub const MOST_DIMENSIONS: usize = 256;
 
 /// What an op has stored for each position.
 #[derive(Debug)]
@@ -34,20 +34,16 @@ pub struct Words {
     head_dim: usize,
     /// A multiple of [`SPAN`].
     context: usize,
-    /// Keys `[n_heads, context, head_dim]`, values
-    /// `[n_heads, context / SPAN, head_dim / DIMENSIONS, SPAN / POSITIONS, DIMENSIONS, POSITIONS]`: as they are multiplied.
-    quants: Vec<i16>,
+    /// As they are multiplied. Keys are pairs of dimensions, of [`LANES`] positions side by side,
+    /// `[n_heads, context / LANES, head_dim / 2]`; values are pairs of positions, of as many dimensions,
+    /// `[n_heads, context / SPAN, head_dim / LANES, SPAN / 2]`.
+    quants: Vec<Pairs>,
     /// `[n_heads, context]`
     scales: Vec<f32>,
 }
 
-/// Of a number that is kept. Sums of products fit into 32 bits, and texts are those of floats; with bytes they are not.
-pub const fn largest(role: Role) -> i16 {
-    match role {
-        Role::Keys => 8191,
-        Role::Values => 4095,
-    }
-}
+/// Of a number that is kept. With bytes texts are not those of floats.
+pub const LARGEST: i16 = 8191;
 
 const WHAT: &str = "the context's key/value cache";
 
@@ -64,9 +60,8 @@ impl Cache {
     ) -> Result<Vec<Self>, OutOfMemory> {
         let roles = match arithmetic {
             Arithmetic::Floats => vec![None; program.cache_widths.len()],
-            Arithmetic::Integers => program.roles(|heads| {
-                heads.head_dim % POSITIONS == 0 && heads.head_dim <= MOST_DIMENSIONS
-            }),
+            Arithmetic::Integers => program
+                .roles(|heads| heads.head_dim % LANES == 0 && heads.head_dim <= MOST_DIMENSIONS),
         };
         let cache = |(&width, role): (&usize, Option<(Role, Heads)>)| {
             Ok(match role {
@@ -104,7 +99,7 @@ impl Words {
             role,
             head_dim,
             context,
-            quants: zeroed(context * width, WHAT)?,
+            quants: zeroed(context * width / LANES / 2, WHAT)?,
             scales: zeroed(context * width / head_dim, WHAT)?,
         })
     }
@@ -114,42 +109,37 @@ impl Words {
         let mut quants = [0; MOST_DIMENSIONS];
         let quants = &mut quants[..self.head_dim];
         for (head, x) in x.chunks_exact(self.head_dim).enumerate() {
-            self.scales[head * self.context + pos] = quantise(x, largest(self.role), quants);
-            let plane = &mut self.quants[head * self.context * self.head_dim..];
-            match self.role {
-                Role::Keys => {
-                    plane[pos * self.head_dim..][..self.head_dim].copy_from_slice(quants);
-                }
-                Role::Values => {
-                    let span = &mut plane[pos / SPAN * SPAN * self.head_dim..];
-                    for (dim, q) in quants.iter().enumerate() {
-                        let group = dim / DIMENSIONS * DIMENSIONS * SPAN;
-                        let block = pos % SPAN / POSITIONS * POSITIONS * DIMENSIONS;
-                        span[group + block + dim % DIMENSIONS * POSITIONS + pos % POSITIONS] = *q;
-                    }
-                }
+            self.scales[head * self.context + pos] = quantise(x, LARGEST, quants);
+            let start = head * self.n_pairs();
+            for (dim, q) in quants.iter().enumerate() {
+                let (pairs, lane, half) = self.place(pos, dim);
+                self.quants[start + pairs][lane][half] = *q;
             }
         }
     }
 
-    /// A head's keys from `pos` on, `[.., head_dim]`.
-    pub fn keys(&self, head: usize, pos: usize) -> &[i16] {
-        &self.quants[(head * self.context + pos) * self.head_dim..]
+    /// Where a head has a number: in which of its pairs, which of these, which half.
+    fn place(&self, pos: usize, dim: usize) -> (usize, usize, usize) {
+        match self.role {
+            Role::Keys => {
+                let block = pos / LANES * self.head_dim / 2;
+                (block + dim / 2, pos % LANES, dim % 2)
+            }
+            Role::Values => {
+                let block = pos / SPAN * self.head_dim / LANES + dim / LANES;
+                (block * SPAN / 2 + pos % SPAN / 2, dim % LANES, pos % 2)
+            }
+        }
     }
 
-    /// Values of a head, of the [`DIMENSIONS`] from `dim` on, in a span, `[SPAN / POSITIONS, DIMENSIONS, POSITIONS]`.
-    pub fn values(
-        &self,
-        head: usize,
-        dim: usize,
-        span: usize,
-    ) -> &[[[i16; POSITIONS]; DIMENSIONS]] {
-        let start = (head * self.context + span * SPAN) * self.head_dim + dim * SPAN;
-        self.quants[start..][..DIMENSIONS * SPAN]
-            .as_chunks()
-            .0
-            .as_chunks()
-            .0
+    /// Of a head.
+    fn n_pairs(&self) -> usize {
+        self.context * self.head_dim / LANES / 2
+    }
+
+    /// A head's numbers: keys `[context / LANES, head_dim / 2]`, values `[context / SPAN, head_dim / LANES, SPAN / 2]`.
+    pub fn quants(&self, head: usize) -> &[Pairs] {
+        &self.quants[head * self.n_pairs()..][..self.n_pairs()]
     }
 
     /// A head's scales, `[context]`.

@@ -30,7 +30,7 @@ pub use level::{Level, Work};
 use super::packed::Packed;
 use crate::formats::{Format, GROUP, LANES, Row, widen};
 use one::{by_groups, by_pairs, by_rows};
-pub use simd::{HALVES, Simd};
+pub use simd::{HALVES, Pair, Pairs, Simd};
 use simd::{Halves, Quants};
 use std::ops::Range;
 use tile::{TILE, Tile};
@@ -213,10 +213,41 @@ pub fn quantise(x: &[f32], most: i16, q: &mut [i16]) -> f32 {
     let most = f32::from(most);
     // Nothing but zeros, or too little to be told from them.
     let inverse = if largest > 1e-30 { most / largest } else { 0.0 };
-    for (q, x) in q.iter_mut().zip(x) {
-        *q = rounded(x * inverse) as i16;
-    }
+    round(x, inverse, q);
     largest / most
+}
+
+/// `x` as whole numbers whose magnitudes add up to `most`, and half a one for each, or less; and what one of them means.
+#[inline(always)]
+pub fn quantise_within(x: &[f32], most: f32, q: &mut [i16]) -> f32 {
+    let largest = largest(x, 0.0, f32::abs);
+    let mut lanes = [0.0; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane += x.abs();
+        }
+    }
+    let rest = rest.iter().map(|x| x.abs());
+    let sum: f32 = lanes.into_iter().chain(rest).sum();
+    let step = (sum / most).max(largest / f32::from(i16::MAX));
+    let inverse = if step > 1e-35 { 1.0 / step } else { 0.0 };
+    round(x, inverse, q);
+    step
+}
+
+/// `factor · x` as whole numbers. Eight at a time, as browsers narrow them.
+#[inline(always)]
+fn round(x: &[f32], factor: f32, q: &mut [i16]) {
+    let round = |x: f32| rounded(factor * x) as i16;
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let (whole_q, rest_q) = q.as_chunks_mut::<LANES>();
+    for (q, x) in whole_q.iter_mut().zip(whole) {
+        *q = x.map(round);
+    }
+    for (q, x) in rest_q.iter_mut().zip(rest) {
+        *q = round(*x);
+    }
 }
 
 // All that is done per row is inlined into a function that may use the level's instructions.

@@ -1,34 +1,26 @@
 //! Attention over keys and values that are whole numbers.
+//!
+//! Scores and mixed values are sums of one kind ([`products`]): a row's numbers two by two, each pair times eight pairs of the
+//! cache that lie side by side. Of scores they are two dimensions of a query and of eight keys; of values, two positions and
+//! eight dimensions. So no sum is ever made across lanes.
 
 use super::Scorer;
 use crate::{
     cpu::{
-        cache::{self, DIMENSIONS, POSITIONS, SPAN, Words},
+        cache::{LARGEST, MOST_DIMENSIONS, SPAN, Words},
         exp::PowerOfTwo,
-        integers::{self, Simd, Work, quantise},
+        integers::{self, Pair, Pairs, Simd, Work, quantise_within},
     },
+    formats::LANES,
     op::Heads,
-    program::Role,
 };
 
-/// Tokens that go together: what is read of the cache serves all of their heads.
-const TOKENS: usize = 8;
-/// Keys that are scored at once.
-const KEYS: usize = 4;
-/// Weights that are added up at once; blocks are multiples.
-const LANES: usize = 8;
-/// Of a weight: values are added up as whole numbers, a span at a time.
-const LARGEST_WEIGHT: i16 = largest(SPAN, cache::largest(Role::Values));
+/// Rows that go together: what is read of the cache serves all of them, and a browser has registers for their sums.
+const ROWS: usize = 4;
 
-/// Of a number, so that `n` products with others fit into 32 bits: a sum has four parts at least.
-const fn largest(n: usize, other: i16) -> i16 {
-    let most = i32::MAX / (n.div_ceil(4) as i32 * other as i32);
-    if most < i16::MAX as i32 {
-        most as i16
-    } else {
-        i16::MAX
-    }
-}
+/// What the magnitudes of as many whole numbers as go into a sum add up to at most, before each is rounded: their products with
+/// numbers of the cache then fit into 32 bits, all together.
+const MOST: f32 = i32::MAX as f32 / LARGEST as f32 - SPAN as f32;
 
 /// As [`super::Attention`], by dot products.
 pub struct Attention<'a> {
@@ -41,214 +33,206 @@ pub struct Attention<'a> {
     pub y: &'a mut [f32],
 }
 
-/// Sixteen numbers of a query, or weights of as many positions.
-type Sixteen = [i16; POSITIONS];
-
 impl Work for Attention<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Self {
-            q, k, v, heads, y, ..
-        } = self;
-        let width = heads.n_heads * heads.head_dim;
-        let per_kv = heads.n_heads / heads.n_kv_heads;
-        let mut group = Group::default();
-        let mut pos = self.pos as usize;
-        for (q, y) in q.chunks(TOKENS * width).zip(y.chunks_mut(TOKENS * width)) {
-            let n_tokens = q.len() / width;
-            for kv in 0..heads.n_kv_heads {
-                // All queries of a key/value head, token by token.
-                let query = |row: usize| {
-                    let head = kv * per_kv + row % per_kv;
-                    (head, row / per_kv * width + head * heads.head_dim)
-                };
-                group.begin(n_tokens * per_kv, heads.head_dim, pos + n_tokens);
-                for row in 0..group.n {
-                    let (head, at) = query(row);
-                    let q = &q[at..][..heads.head_dim];
-                    group.put_query(row, q, self.scorer.factors[head]);
-                }
-                group.score::<S>(k, kv);
-                for row in 0..group.n {
-                    group.weigh(row, pos + row / per_kv + 1, v.scales(kv));
-                }
-                group.mix::<S>(v, kv);
-                for (row, mixed) in group.y.chunks_exact(heads.head_dim).enumerate() {
-                    let (_, at) = query(row);
-                    y[at..][..heads.head_dim].copy_from_slice(mixed);
+    fn run<S: Simd>(mut self) {
+        let mut held = Held::default();
+        let heads = self.heads;
+        let n_rows = self.q.len() / heads.head_dim / heads.n_kv_heads;
+        for kv in 0..heads.n_kv_heads {
+            for first in (0..n_rows).step_by(ROWS) {
+                match n_rows - first {
+                    1 => self.attend::<S, 1>(kv, first, &mut held),
+                    2 => self.attend::<S, 2>(kv, first, &mut held),
+                    3 => self.attend::<S, 3>(kv, first, &mut held),
+                    _ => self.attend::<S, ROWS>(kv, first, &mut held),
                 }
             }
-            pos += n_tokens;
         }
     }
 }
 
-/// Queries of one key/value head.
+/// A query.
+struct Row {
+    head: usize,
+    /// Where it begins in `q` and `y`.
+    at: usize,
+    /// Positions that it sees.
+    n_seen: usize,
+}
+
+/// What `N` rows need meanwhile.
 #[derive(Default)]
-struct Group {
-    /// How many.
-    n: usize,
-    head_dim: usize,
-    /// Positions that the last of them sees, and beyond to a multiple of [`POSITIONS`].
-    n_keys: usize,
-    /// `[n, head_dim]`
-    q: Vec<i16>,
-    /// What `q` and the factor of a head's scores make of a product, `log₂ e` times, `[n]`.
-    factors: Vec<f32>,
-    /// `[n, n_keys]`: scores as powers of two, and then what they weigh with the values' scales.
+struct Held {
+    /// `[head_dim / 2, N]`
+    q: Vec<Pair>,
+    /// `[N, n_keys]`
     scores: Vec<f32>,
-    /// `[n, n_keys]`
-    weights: Vec<i16>,
-    /// What one of them means, `[n, n_spans]`.
+    /// `[n_keys / 2, N]`
+    weights: Vec<Pair>,
+    /// What one of them means, `[N, n_spans]`.
     steps: Vec<f32>,
-    /// `[n, head_dim]`
-    y: Vec<f32>,
 }
 
-impl Group {
+impl Attention<'_> {
+    /// Of the queries of a key/value head, token by token.
     #[inline(always)]
-    fn begin(&mut self, n: usize, head_dim: usize, n_keys: usize) {
-        self.n = n;
-        self.head_dim = head_dim;
-        self.n_keys = n_keys.next_multiple_of(POSITIONS);
-        self.q.resize(n * head_dim, 0);
-        self.factors.resize(n, 0.0);
-        self.scores.resize(n * self.n_keys, 0.0);
-        self.weights.resize(n * self.n_keys, 0);
-        self.steps.resize(n * self.n_keys.div_ceil(SPAN), 0.0);
-        self.y.resize(n * head_dim, 0.0);
-        self.y.fill(0.0);
-    }
-
-    /// `q[head_dim]`
-    #[inline(always)]
-    fn put_query(&mut self, row: usize, q: &[f32], factor: f32) {
-        let to = &mut self.q[row * self.head_dim..][..self.head_dim];
-        let step = quantise(q, largest(self.head_dim, cache::largest(Role::Keys)), to);
-        self.factors[row] = std::f32::consts::LOG2_E * factor * step;
-    }
-
-    /// Scores of all keys, also of those that only the later tokens see.
-    #[inline(always)]
-    fn score<S: Simd>(&mut self, k: &Words, kv: usize) {
-        for pos in (0..self.n_keys).step_by(KEYS) {
-            // Two rows share what is read of the keys.
-            for row in (0..self.n - self.n % 2).step_by(2) {
-                self.score_rows::<S, 2>(k, kv, pos, row);
-            }
-            if self.n % 2 == 1 {
-                self.score_rows::<S, 1>(k, kv, pos, self.n - 1);
-            }
+    fn row(&self, kv: usize, row: usize) -> Row {
+        let per_kv = self.heads.n_heads / self.heads.n_kv_heads;
+        let (token, head) = (row / per_kv, kv * per_kv + row % per_kv);
+        Row {
+            head,
+            at: (token * self.heads.n_heads + head) * self.heads.head_dim,
+            n_seen: self.pos as usize + token + 1,
         }
     }
 
+    /// `N` rows from the `first` on.
     #[inline(always)]
-    fn score_rows<S: Simd, const N: usize>(
-        &mut self,
-        k: &Words,
-        kv: usize,
-        pos: usize,
-        row: usize,
-    ) {
-        let n_words = self.head_dim / POSITIONS;
-        let all_keys = k.keys(kv, pos).as_chunks().0;
-        let all_q: &[Sixteen] = self.q.as_chunks().0;
-        // Cut to one length, so that no bounds are checked.
-        let keys: [_; KEYS] = std::array::from_fn(|key| &all_keys[key * n_words..][..n_words]);
-        let q: [_; N] = std::array::from_fn(|r| &all_q[(row + r) * n_words..][..n_words]);
-        let mut sums = [[S::none(); KEYS]; N];
-        for i in 0..n_words {
-            for (sums, q) in sums.iter_mut().zip(q) {
-                for (sum, key) in sums.iter_mut().zip(keys) {
-                    *sum = S::add_words(*sum, &key[i], &q[i]);
-                }
-            }
+    fn attend<S: Simd, const N: usize>(&mut self, kv: usize, first: usize, held: &mut Held) {
+        let head_dim = self.heads.head_dim;
+        let rows: [Row; N] = std::array::from_fn(|r| self.row(kv, first + r));
+        // All that the last row sees, and beyond it to whole blocks.
+        let n_keys = rows[N - 1].n_seen.next_multiple_of(LANES);
+        let n_spans = n_keys.div_ceil(SPAN);
+        held.q.resize(N * head_dim / 2, [0; 2]);
+        held.scores.resize(N * n_keys, 0.0);
+        held.weights.resize(N * n_keys / 2, [0; 2]);
+        held.steps.resize(N * n_spans, 0.0);
+
+        let q = held.q.as_chunks_mut::<N>().0;
+        let mut factors = [0.0; N];
+        for (r, row) in rows.iter().enumerate() {
+            let step = lay(&self.q[row.at..][..head_dim], r, q);
+            factors[r] = std::f32::consts::LOG2_E * self.scorer.factors[row.head] * step;
         }
-        let scales = k.scales(kv)[pos..].first_chunk().expect("whole blocks");
+        let (keys, scales) = (self.k.quants(kv), self.k.scales(kv));
+        score::<S, N>(q, factors, keys, scales, &mut held.scores);
+        let weights = held.weights.as_chunks_mut::<N>().0;
+        let each = held.scores.chunks_exact_mut(n_keys);
+        let each = each.zip(held.steps.chunks_exact_mut(n_spans));
+        for (r, (scores, steps)) in each.enumerate() {
+            scores[rows[r].n_seen..].fill(f32::NEG_INFINITY);
+            weigh(scores, self.v.scales(kv), r, weights, steps);
+        }
+        let mut y = [const { [0.0; MOST_DIMENSIONS] }; N];
+        let spans = self.v.quants(kv).chunks(head_dim / LANES * SPAN / 2);
+        for (span, (values, weights)) in spans.zip(weights.chunks(SPAN / 2)).enumerate() {
+            let steps = std::array::from_fn(|r| held.steps[r * n_spans + span]);
+            mix::<S, N>(weights, steps, values, &mut y);
+        }
+        for (row, y) in rows.iter().zip(y) {
+            self.y[row.at..][..head_dim].copy_from_slice(&y[..head_dim]);
+        }
+    }
+}
+
+/// Lays a row's numbers among those of the others, as whole ones; says what one of them means.
+#[inline(always)]
+fn lay<const N: usize>(x: &[f32], row: usize, pairs: &mut [[Pair; N]]) -> f32 {
+    const { assert!(MOST_DIMENSIONS <= SPAN) };
+    let mut quants = [0; SPAN];
+    let quants = &mut quants[..x.len()];
+    let step = quantise_within(x, MOST, quants);
+    for (pairs, pair) in pairs.iter_mut().zip(quants.as_chunks().0) {
+        pairs[row] = *pair;
+    }
+    step
+}
+
+// Browsers hand out registers function by function: as one, these three leave their sums in memory.
+
+/// Scores of whole blocks of keys, also of those that only later rows see, as powers of two: `scores[N, n_keys]`.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+fn score<S: Simd, const N: usize>(
+    q: &[[Pair; N]],
+    factors: [f32; N],
+    keys: &[Pairs],
+    scales: &[f32],
+    scores: &mut [f32],
+) {
+    let n_keys = scores.len() / N;
+    let scales = scales[..n_keys].as_chunks::<LANES>().0;
+    for (block, (keys, scales)) in keys.chunks_exact(q.len()).zip(scales).enumerate() {
+        let sums = products::<S, N>(q, keys);
         for (r, sums) in sums.into_iter().enumerate() {
-            let factor = self.factors[row + r];
-            let scores = S::sum_four(sums, scales).map(|score| factor * score);
-            self.scores[(row + r) * self.n_keys + pos..][..KEYS].copy_from_slice(&scores);
-        }
-    }
-
-    /// Makes weights of a row's scores: their softmax over the positions that it sees, times the values' scales.
-    #[inline(always)]
-    fn weigh(&mut self, row: usize, n_seen: usize, scales: &[f32]) {
-        let scores = &mut self.scores[row * self.n_keys..][..self.n_keys];
-        scores[n_seen..].fill(f32::NEG_INFINITY);
-        let max = integers::largest(scores, f32::NEG_INFINITY, |x| x);
-        let weights = &mut self.weights[row * self.n_keys..][..self.n_keys];
-        let n_spans = self.n_keys.div_ceil(SPAN);
-        let steps = &mut self.steps[row * n_spans..][..n_spans];
-        let exponential = PowerOfTwo::new();
-        let mut sums = [0.0; LANES];
-        let spans = scores.chunks_mut(SPAN).zip(scales.chunks(SPAN));
-        let spans = spans.zip(weights.chunks_mut(SPAN));
-        for (step, ((scores, scales), weights)) in steps.iter_mut().zip(spans) {
-            // One thing after another: all at once does not become SIMD.
-            for score in scores.iter_mut() {
-                *score = exponential.of(*score - max);
-            }
-            for p in scores.as_chunks::<LANES>().0 {
-                sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += p);
-            }
-            for (p, scale) in scores.iter_mut().zip(scales) {
-                *p *= scale;
-            }
-            *step = quantise(scores, LARGEST_WEIGHT, weights);
-        }
-        let sum: f32 = sums.iter().sum();
-        steps.iter_mut().for_each(|step| *step /= sum);
-    }
-
-    /// The values by their weights, into `y`.
-    #[inline(always)]
-    fn mix<S: Simd>(&mut self, v: &Words, kv: usize) {
-        for span in 0..self.n_keys.div_ceil(SPAN) {
-            for dim in (0..self.head_dim).step_by(DIMENSIONS) {
-                for row in (0..self.n - self.n % 2).step_by(2) {
-                    self.mix_rows::<S, 2>(v, kv, span, dim, row);
-                }
-                if self.n % 2 == 1 {
-                    self.mix_rows::<S, 1>(v, kv, span, dim, self.n - 1);
-                }
+            let sums = S::floats(sums);
+            let scores = &mut scores[r * n_keys + block * LANES..][..LANES];
+            for lane in 0..LANES {
+                scores[lane] = factors[r] * scales[lane] * sums[lane];
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn mix_rows<S: Simd, const N: usize>(
-        &mut self,
-        v: &Words,
-        kv: usize,
-        span: usize,
-        dim: usize,
-        row: usize,
-    ) {
-        let pos = span * SPAN;
-        let n_words = (self.n_keys - pos).min(SPAN) / POSITIONS;
-        let values = &v.values(kv, dim, span)[..n_words];
-        let weights: [&[Sixteen]; N] = std::array::from_fn(|r| {
-            let weights = &self.weights[(row + r) * self.n_keys + pos..];
-            &weights.as_chunks().0[..n_words]
-        });
-        let mut sums = [[S::none(); DIMENSIONS]; N];
-        for (i, values) in values.iter().enumerate() {
-            for (sums, weights) in sums.iter_mut().zip(weights) {
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = S::add_words(*sum, value, &weights[i]);
-                }
-            }
+/// Makes weights of a row's scores: their softmax, times the values' scales.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+fn weigh<const N: usize>(
+    scores: &mut [f32],
+    scales: &[f32],
+    row: usize,
+    weights: &mut [[Pair; N]],
+    steps: &mut [f32],
+) {
+    let max = integers::largest(scores, f32::NEG_INFINITY, |x| x);
+    let exponential = PowerOfTwo::new();
+    let mut sums = [0.0; LANES];
+    let spans = scores.chunks_mut(SPAN).zip(scales.chunks(SPAN));
+    let spans = spans.zip(weights.chunks_mut(SPAN / 2));
+    for (step, ((scores, scales), weights)) in steps.iter_mut().zip(spans) {
+        // One thing after another: all at once does not become SIMD.
+        for score in scores.iter_mut() {
+            *score = exponential.of(*score - max);
         }
-        let n_spans = self.n_keys.div_ceil(SPAN);
+        for p in scores.as_chunks::<LANES>().0 {
+            sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += p);
+        }
+        for (p, scale) in scores.iter_mut().zip(scales) {
+            *p *= scale;
+        }
+        *step = lay(scores, row, weights);
+    }
+    let sum: f32 = sums.iter().sum();
+    steps.iter_mut().for_each(|step| *step /= sum);
+}
+
+/// Adds the values of a span by their weights.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+fn mix<S: Simd, const N: usize>(
+    weights: &[[Pair; N]],
+    steps: [f32; N],
+    values: &[Pairs],
+    y: &mut [[f32; MOST_DIMENSIONS]; N],
+) {
+    for (block, values) in values.chunks_exact(SPAN / 2).enumerate() {
+        let sums = products::<S, N>(weights, values);
         for (r, sums) in sums.into_iter().enumerate() {
-            let step = self.steps[(row + r) * n_spans + span];
-            let y = &mut self.y[(row + r) * self.head_dim + dim..][..DIMENSIONS];
-            let mixed = S::sum_four(sums, &[step; DIMENSIONS]);
-            y.iter_mut().zip(mixed).for_each(|(y, mixed)| *y += mixed);
+            let sums = S::floats(sums);
+            let y = &mut y[r][block * LANES..][..LANES];
+            for lane in 0..LANES {
+                y[lane] += steps[r] * sums[lane];
+            }
         }
     }
+}
+
+/// `Σ x[pair, r] · m[pair, lane]` for each `r` and `lane`; pairs of `x` come by twos.
+#[inline(always)]
+fn products<S: Simd, const N: usize>(x: &[[Pair; N]], m: &[Pairs]) -> [S::Eight; N] {
+    let mut sums = [S::eight(); N];
+    // Two and not more: of these, browsers load all numbers first, and run out of registers.
+    let twos = x.as_chunks::<2>().0.iter().zip(m.as_chunks::<2>().0);
+    for (x, m) in twos {
+        for (x, m) in x.iter().zip(m) {
+            for (sums, x) in sums.iter_mut().zip(x) {
+                *sums = S::add_pairs(*sums, x, m);
+            }
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -258,6 +242,7 @@ mod tests {
         cpu::{attention, integers::Level},
         formats::tests::noise,
         op::Metric,
+        program::Role,
     };
 
     /// Heads of all kinds, positions that end within a block, more than one span, one token and many.

@@ -1,7 +1,7 @@
 //! x86's 256-bit SIMD: `vpmaddwd` multiplies sixteen words and adds them in pairs.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Simd, Work};
+use super::{Group, HALVES, Halves, Held, Integers, Order, Packed, Pair, Pairs, Simd, Work};
 use crate::formats::GROUP;
 use core::arch::x86_64::*;
 use std::ops::Range;
@@ -70,6 +70,7 @@ fn sixteen(q: &[u8], i: usize) -> __m128i {
 impl Simd for Avx2 {
     type Weights = [__m256i; 2];
     type Sums = __m256i;
+    type Eight = __m256i;
     type Total = __m256;
     type Scales = __m256;
 
@@ -155,36 +156,25 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn none() -> __m256i {
+    fn eight() -> __m256i {
         // SAFETY: see `Avx2`.
         unsafe { _mm256_setzero_si256() }
     }
 
     #[inline(always)]
-    fn add_words(sums: __m256i, q: &[i16; 16], x: &[i16; 16]) -> __m256i {
-        // SAFETY: see `Avx2`; sixteen words each are read, at any alignment.
+    fn add_pairs(sums: __m256i, x: &Pair, m: &Pairs) -> __m256i {
+        // SAFETY: see `Avx2`; eight pairs are the 32 bytes that are read, at any alignment.
         unsafe {
-            let q = _mm256_loadu_si256(q.as_ptr().cast());
-            let x = _mm256_loadu_si256(x.as_ptr().cast());
-            _mm256_add_epi32(sums, _mm256_madd_epi16(q, x))
+            let x = _mm256_set1_epi32(bytemuck::cast(*x));
+            let m = _mm256_loadu_si256(m.as_ptr().cast());
+            _mm256_add_epi32(sums, _mm256_madd_epi16(m, x))
         }
     }
 
     #[inline(always)]
-    fn sum_four(sums: [__m256i; 4], scales: &[f32; 4]) -> [f32; 4] {
-        let mut floats = [0.0; 4];
-        // SAFETY: see `Avx2`; four floats each are read and written, at any alignment.
-        unsafe {
-            let [a, b, c, d] = sums.map(|sums| _mm256_cvtepi32_ps(sums));
-            let both = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-            let four = _mm_add_ps(
-                _mm256_castps256_ps128(both),
-                _mm256_extractf128_ps::<1>(both),
-            );
-            let scaled = _mm_mul_ps(four, _mm_loadu_ps(scales.as_ptr()));
-            _mm_storeu_ps(floats.as_mut_ptr(), scaled);
-        }
-        floats
+    fn floats(sums: __m256i) -> [f32; HALVES] {
+        // SAFETY: see `Avx2`.
+        Self::lanes(unsafe { _mm256_cvtepi32_ps(sums) })
     }
 
     #[inline(always)]

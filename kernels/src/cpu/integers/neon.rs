@@ -2,7 +2,7 @@
 //! activation is two of them. Older ones take four instructions for it.
 #![expect(unsafe_code, reason = "instructions that not every machine has")]
 
-use super::{Group, HALVES, Halves, Integers, Order, Packed, Simd, Work, bytes};
+use super::{Group, HALVES, Halves, Integers, Order, Packed, Pair, Pairs, Simd, Work, bytes};
 use crate::formats::GROUP;
 use core::arch::{aarch64::*, asm};
 use std::ops::Range;
@@ -77,14 +77,6 @@ fn signed(q: &[u8], i: usize) -> int8x16_t {
     unsafe { vreinterpretq_s8_u8(sixteen(q, i)) }
 }
 
-/// Words `8 · i ..`
-#[inline(always)]
-fn eight(x: &[i16; 16], i: usize) -> int16x8_t {
-    let eight = &x.as_chunks::<8>().0[i];
-    // SAFETY: eight words are read, at any alignment.
-    unsafe { vld1q_s16(eight.as_ptr()) }
-}
-
 /// Floats `4 · i ..`
 #[inline(always)]
 fn four(x: &[f32], i: usize) -> float32x4_t {
@@ -108,6 +100,7 @@ fn floats(halves: int32x4_t) -> float32x4_t {
 impl<const SDOT: bool> Simd for Neon<SDOT> {
     type Weights = [int8x16_t; 2];
     type Sums = int32x4_t;
+    type Eight = [int32x4_t; 2];
     type Total = float32x4_t;
     type Scales = [float32x4_t; 2];
 
@@ -182,39 +175,34 @@ impl<const SDOT: bool> Simd for Neon<SDOT> {
             add_products::<SDOT>(sums, second, signed(x, i + 1))
         };
         // SAFETY: see `Neon`.
-        let upper = unsafe { vshlq_n_s32::<8>(add(Self::none(), 0)) };
+        let upper = unsafe { vshlq_n_s32::<8>(add(vdupq_n_s32(0), 0)) };
         add(upper, 2)
     }
 
     #[inline(always)]
-    fn none() -> int32x4_t {
+    fn eight() -> [int32x4_t; 2] {
         // SAFETY: see `Neon`.
-        unsafe { vdupq_n_s32(0) }
+        unsafe { [vdupq_n_s32(0); 2] }
     }
 
     #[inline(always)]
-    fn add_words(mut sums: int32x4_t, q: &[i16; 16], x: &[i16; 16]) -> int32x4_t {
-        for i in 0..2 {
-            let (q, x) = (eight(q, i), eight(x, i));
-            // SAFETY: see `Neon`.
-            sums = unsafe {
-                let half = vmlal_s16(sums, vget_low_s16(q), vget_low_s16(x));
-                vmlal_high_s16(half, q, x)
-            };
-        }
-        sums
-    }
-
-    #[inline(always)]
-    fn sum_four(sums: [int32x4_t; 4], scales: &[f32; 4]) -> [f32; 4] {
-        let mut floats = [0.0; 4];
-        // SAFETY: see `Neon`; four floats are written, at any alignment.
+    fn add_pairs([low, high]: [int32x4_t; 2], x: &Pair, m: &Pairs) -> [int32x4_t; 2] {
+        // SAFETY: see `Neon`; eight pairs are read, at any alignment.
         unsafe {
-            let [a, b, c, d] = sums.map(|sums| vcvtq_f32_s32(sums));
-            let all = vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
-            vst1q_f32(floats.as_mut_ptr(), vmulq_f32(all, four(scales, 0)));
+            let int16x8x2_t(first, second) = vld2q_s16(m.as_ptr().cast());
+            let low = vmlal_n_s16(low, vget_low_s16(first), x[0]);
+            let high = vmlal_high_n_s16(high, first, x[0]);
+            [
+                vmlal_n_s16(low, vget_low_s16(second), x[1]),
+                vmlal_high_n_s16(high, second, x[1]),
+            ]
         }
-        floats
+    }
+
+    #[inline(always)]
+    fn floats(sums: [int32x4_t; 2]) -> [f32; HALVES] {
+        // SAFETY: see `Neon`.
+        Self::lanes(sums.map(|sums| unsafe { vcvtq_f32_s32(sums) }))
     }
 
     #[inline(always)]

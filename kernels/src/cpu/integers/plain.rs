@@ -1,6 +1,6 @@
 //! Loops, as the compiler likes them: eight sums beside one another.
 
-use super::{Group, HALVES, Halves, Simd};
+use super::{Group, HALVES, Halves, Pair, Pairs, Simd};
 use crate::formats::{GROUP, widen};
 
 /// Any machine.
@@ -12,6 +12,7 @@ const LANES: usize = 8;
 impl Simd for Plain {
     type Weights = Group;
     type Sums = [i32; LANES];
+    type Eight = [i32; LANES];
     type Total = [f32; LANES];
     type Scales = [f32; HALVES];
 
@@ -53,19 +54,20 @@ impl Simd for Plain {
         sums
     }
 
-    fn none() -> Self::Sums {
+    fn eight() -> [i32; LANES] {
         [0; LANES]
     }
 
-    fn add_words(mut sums: Self::Sums, q: &[i16; 16], x: &[i16; 16]) -> Self::Sums {
-        for (i, (q, x)) in q.iter().zip(x).enumerate() {
-            sums[i % LANES] += i32::from(*q) * i32::from(*x);
+    fn add_pairs(mut sums: [i32; LANES], x: &Pair, m: &Pairs) -> [i32; LANES] {
+        let [a, b] = x.map(i32::from);
+        for (sum, m) in sums.iter_mut().zip(m) {
+            *sum += a * i32::from(m[0]) + b * i32::from(m[1]);
         }
         sums
     }
 
-    fn sum_four(sums: [Self::Sums; 4], scales: &[f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| sums[i].iter().map(|&sum| sum as f32).sum::<f32>() * scales[i])
+    fn floats(sums: [i32; LANES]) -> [f32; HALVES] {
+        sums.map(|sum| sum as f32)
     }
 
     fn add(mut total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total {

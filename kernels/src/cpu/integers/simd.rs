@@ -9,6 +9,8 @@ pub trait Simd: Copy {
     type Weights: Copy;
     /// Whole numbers that are still to be added up.
     type Sums: Copy;
+    /// Eight whole numbers, each a sum of its own.
+    type Eight: Copy;
     /// Floats that are still to be added up.
     type Total: Copy;
     /// Eight floats.
@@ -36,12 +38,12 @@ pub trait Simd: Copy {
     fn load(w: &Group) -> Self::Weights;
     /// `Σ w·x`, both for one order, which is [`Order::Plain`] where weights are `SIGNED`.
     fn dot<const SIGNED: bool>(w: Self::Weights, x: &Group) -> Self::Sums;
-    /// No whole numbers yet.
-    fn none() -> Self::Sums;
-    /// `sums + Σ q·x`
-    fn add_words(sums: Self::Sums, q: &[i16; 16], x: &[i16; 16]) -> Self::Sums;
-    /// All of each, times its scale; a sum's parts fit into 32 bits, and the whole need not.
-    fn sum_four(sums: [Self::Sums; 4], scales: &[f32; 4]) -> [f32; 4];
+    /// Eight whole numbers that are 0.
+    fn eight() -> Self::Eight;
+    /// `sums[lane] + Σ x[i] · m[lane, i]`
+    fn add_pairs(sums: Self::Eight, x: &Pair, m: &Pairs) -> Self::Eight;
+    /// One by one.
+    fn floats(sums: Self::Eight) -> [f32; HALVES];
     /// `total + scale · sums`
     fn add(total: Self::Total, sums: Self::Sums, scale: f32) -> Self::Total;
     /// The same by one of eight scales.
@@ -69,6 +71,11 @@ pub trait Simd: Copy {
 /// As many scales as are widened at once.
 pub const HALVES: usize = 8;
 pub type Halves = [u8; 2 * HALVES];
+
+/// Words that are multiplied with two others and added.
+pub type Pair = [i16; 2];
+/// Eight pairs, side by side.
+pub type Pairs = [Pair; 8];
 
 /// A group's numbers as they are packed.
 pub trait Quants {

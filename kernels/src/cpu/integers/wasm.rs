@@ -5,7 +5,7 @@
 pub mod relaxed;
 mod words;
 
-use super::{Group, HALVES, Halves, Order, Simd};
+use super::{Group, HALVES, Halves, Order, Pair, Pairs, Simd};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
 use std::{hint::black_box, marker::PhantomData};
@@ -122,6 +122,7 @@ impl<D: Dots> Simd for Simd128<D> {
     /// Words; or bytes, twice.
     type Weights = [v128; 4];
     type Sums = v128;
+    type Eight = [v128; 2];
     type Total = v128;
     type Scales = [v128; 2];
 
@@ -183,43 +184,25 @@ impl<D: Dots> Simd for Simd128<D> {
     }
 
     #[inline(always)]
-    fn none() -> v128 {
-        i32x4_splat(0)
+    fn eight() -> [v128; 2] {
+        [i32x4_splat(0); 2]
     }
 
     #[inline(always)]
-    fn add_words(sums: v128, q: &[i16; 16], x: &[i16; 16]) -> v128 {
-        let (q, x) = (q.as_chunks::<8>().0, x.as_chunks::<8>().0);
-        // SAFETY: eight words each are read, at any alignment.
-        let dot = |i: usize| unsafe {
-            i32x4_dot_i16x8(
-                v128_load(q[i].as_ptr().cast()),
-                v128_load(x[i].as_ptr().cast()),
-            )
-        };
-        i32x4_add(i32x4_add(sums, dot(0)), dot(1))
-    }
-
-    #[inline(always)]
-    fn sum_four(sums: [v128; 4], scales: &[f32; 4]) -> [f32; 4] {
-        // A table turned over, half by half.
-        let [a, b, c, d] = sums.map(|sums| f32x4_convert_i32x4(sums));
-        let halves = |a, b| {
-            f32x4_add(
-                i32x4_shuffle::<0, 4, 1, 5>(a, b),
-                i32x4_shuffle::<2, 6, 3, 7>(a, b),
-            )
-        };
-        let (ab, cd) = (halves(a, b), halves(c, d));
-        let all = f32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd));
-        let mut floats = [0.0; 4];
-        // SAFETY: four floats are the sixteen bytes that are read and written, at any alignment.
+    fn add_pairs(sums: [v128; 2], x: &Pair, m: &Pairs) -> [v128; 2] {
+        let m = m.as_chunks::<4>().0;
+        // SAFETY: a pair is the four bytes, and four are the sixteen that are read, at any alignment.
         unsafe {
-            let scales = v128_load(scales.as_ptr().cast());
-            let scaled = f32x4_mul(all, scales);
-            v128_store(floats.as_mut_ptr().cast(), scaled);
+            let x = v128_load32_splat(x.as_ptr().cast());
+            let add =
+                |i: usize| i32x4_add(sums[i], i32x4_dot_i16x8(v128_load(m[i].as_ptr().cast()), x));
+            [add(0), add(1)]
         }
-        floats
+    }
+
+    #[inline(always)]
+    fn floats(sums: [v128; 2]) -> [f32; HALVES] {
+        Self::lanes(sums.map(|sums| f32x4_convert_i32x4(sums)))
     }
 
     #[inline(always)]
