@@ -25,7 +25,7 @@ pub(crate) use shape::Shape;
 /// Lengths of the prompts that are read, in tokens.
 const PROMPTS: [usize; 3] = [32, 256, 1024];
 /// Positions at which tokens are decoded, the farthest first: what is in the cache is not read again.
-const POSITIONS: [usize; 3] = [2000, 512, 16];
+const POSITIONS: [usize; 4] = [2000, 512, 128, 16];
 /// Tokens that are decoded at each.
 const DECODED: usize = 32;
 /// Words of the buffer whose reading is timed: 128 MiB, more than caches hold and what WebGPU lets a kernel bind.
@@ -334,6 +334,6 @@ mod tests {
         let text = tokens(500, 7);
         assert!(text.iter().all(|&token| token < 7));
         assert!((0..7).all(|token| text.contains(&token)));
-        assert_eq!(reached(&POSITIONS, 544), [16, 512]);
+        assert_eq!(reached(&POSITIONS, 544), [16, 128, 512]);
     }
 }

@@ -222,10 +222,11 @@ fn mix<S: Simd, const N: usize>(
 /// `Σ x[pair, r] · m[pair, lane]` for each `r` and `lane`; pairs of `x` come by twos.
 #[inline(always)]
 fn products<S: Simd, const N: usize>(x: &[[Pair; N]], m: &[Pairs]) -> [S::Eight; N] {
+    /// Of one turn of the loop. Browsers load all numbers of a turn first, and of more run out of registers.
+    const PAIRS: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
     let mut sums = [S::eight(); N];
-    // Two and not more: of these, browsers load all numbers first, and run out of registers.
-    let twos = x.as_chunks::<2>().0.iter().zip(m.as_chunks::<2>().0);
-    for (x, m) in twos {
+    let turns = x.as_chunks::<PAIRS>().0.iter();
+    for (x, m) in turns.zip(m.as_chunks::<PAIRS>().0) {
         for (x, m) in x.iter().zip(m) {
             for (sums, x) in sums.iter_mut().zip(x) {
                 *sums = S::add_pairs(*sums, x, m);
