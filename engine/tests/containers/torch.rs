@@ -5,12 +5,12 @@ use super::{
     damage,
     files::Random,
     memory_limit,
-    models::{Sequence, load, path, sequences},
+    models::{Sequence, load_files, path, sequences, sources},
     refuses,
     torch_files::{Pickle, VIEW, View, ZipFile},
 };
 use engine::{
-    BackendChoice, Error, Sampling,
+    Arithmetic, BackendChoice, CpuOptions, Error, LoadOptions, Sampling,
     checkpoint::Checkpoint,
     weights::{
         Dtype, Tensor,
@@ -226,7 +226,15 @@ fn folder(relative: &str, skip: &str) -> Vec<Source> {
 
 #[test]
 fn a_folder_with_pytorch_files_gives_the_logits_of_its_safetensors_twin() {
-    let mut engine = load("tiny-llama-bin", BackendChoice::Cpu);
+    let options = LoadOptions {
+        backend: BackendChoice::Cpu,
+        cpu: CpuOptions {
+            arithmetic: Arithmetic::Floats,
+            ..CpuOptions::default()
+        },
+        ..LoadOptions::default()
+    };
+    let mut engine = load_files(sources("tiny-llama-bin"), &options);
     let backend = engine.session().backend();
     for Sequence { ids, logits } in sequences("tiny-llama-gqa-tied") {
         let vocab = logits.len() / ids.len();

@@ -38,6 +38,9 @@ use tile::{TILE, Tile};
 /// Of an activation: it is `256 · a + b` of two signed bytes.
 const LARGEST: i16 = 127 * 256 + 127;
 
+/// Pairs that one turn of a loop takes. Browsers load all of a turn's numbers first, and of more run out of registers.
+pub const TURN: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
+
 /// Weights or activations that share a scale.
 type Group = [i16; GROUP];
 

@@ -9,7 +9,7 @@ use crate::{
     cpu::{
         cache::{LARGEST, MOST_DIMENSIONS, SPAN, Words},
         exp::PowerOfTwo,
-        integers::{self, Pair, Pairs, Simd, Work, quantise_within},
+        integers::{self, Pair, Pairs, Simd, TURN, Work, quantise_within},
     },
     formats::LANES,
     op::Heads,
@@ -106,20 +106,35 @@ impl Attention<'_> {
             let step = lay(&self.q[row.at..][..head_dim], r, q);
             factors[r] = std::f32::consts::LOG2_E * self.scorer.factors[row.head] * step;
         }
-        let (keys, scales) = (self.k.quants(kv), self.k.scales(kv));
-        score::<S, N>(q, factors, keys, scales, &mut held.scores);
+        S::apart(Score {
+            q,
+            factors,
+            keys: self.k.quants(kv),
+            scales: self.k.scales(kv),
+            scores: &mut held.scores,
+        });
         let weights = held.weights.as_chunks_mut::<N>().0;
         let each = held.scores.chunks_exact_mut(n_keys);
         let each = each.zip(held.steps.chunks_exact_mut(n_spans));
-        for (r, (scores, steps)) in each.enumerate() {
-            scores[rows[r].n_seen..].fill(f32::NEG_INFINITY);
-            weigh(scores, self.v.scales(kv), r, weights, steps);
+        for (row, (scores, steps)) in each.enumerate() {
+            scores[rows[row].n_seen..].fill(f32::NEG_INFINITY);
+            S::apart(Weigh {
+                scores,
+                scales: self.v.scales(kv),
+                row,
+                weights,
+                steps,
+            });
         }
         let mut y = [const { [0.0; MOST_DIMENSIONS] }; N];
         let spans = self.v.quants(kv).chunks(head_dim / LANES * SPAN / 2);
         for (span, (values, weights)) in spans.zip(weights.chunks(SPAN / 2)).enumerate() {
-            let steps = std::array::from_fn(|r| held.steps[r * n_spans + span]);
-            mix::<S, N>(weights, steps, values, &mut y);
+            S::apart(Mix {
+                weights,
+                steps: std::array::from_fn(|r| held.steps[r * n_spans + span]),
+                values,
+                y: &mut y,
+            });
         }
         for (row, y) in rows.iter().zip(y) {
             self.y[row.at..][..head_dim].copy_from_slice(&y[..head_dim]);
@@ -140,93 +155,100 @@ fn lay<const N: usize>(x: &[f32], row: usize, pairs: &mut [[Pair; N]]) -> f32 {
     step
 }
 
-// Browsers hand out registers function by function: as one, these three leave their sums in memory.
-
-/// Scores of whole blocks of keys, also of those that only later rows see, as powers of two: `scores[N, n_keys]`.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn score<S: Simd, const N: usize>(
-    q: &[[Pair; N]],
+/// Makes scores, as powers of two, of whole blocks of keys; also of those that only later rows see.
+struct Score<'a, const N: usize> {
+    q: &'a [[Pair; N]],
     factors: [f32; N],
-    keys: &[Pairs],
-    scales: &[f32],
-    scores: &mut [f32],
-) {
-    let n_keys = scores.len() / N;
-    let scales = scales[..n_keys].as_chunks::<LANES>().0;
-    for (block, (keys, scales)) in keys.chunks_exact(q.len()).zip(scales).enumerate() {
-        let sums = products::<S, N>(q, keys);
-        for (r, sums) in sums.into_iter().enumerate() {
-            let sums = S::floats(sums);
-            let scores = &mut scores[r * n_keys + block * LANES..][..LANES];
-            for lane in 0..LANES {
-                scores[lane] = factors[r] * scales[lane] * sums[lane];
+    keys: &'a [Pairs],
+    scales: &'a [f32],
+    /// `[N, n_keys]`
+    scores: &'a mut [f32],
+}
+
+impl<const N: usize> Work for Score<'_, N> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let n_keys = self.scores.len() / N;
+        let scales = self.scales[..n_keys].as_chunks::<LANES>().0;
+        let blocks = self.keys.chunks_exact(self.q.len()).zip(scales);
+        for (block, (keys, scales)) in blocks.enumerate() {
+            let sums = products::<S, N>(self.q, keys);
+            for (r, sums) in sums.into_iter().enumerate() {
+                let mut eight = S::floats(sums);
+                for (score, scale) in eight.iter_mut().zip(scales) {
+                    *score *= self.factors[r] * scale;
+                }
+                self.scores[r * n_keys + block * LANES..][..LANES].copy_from_slice(&eight);
             }
         }
     }
 }
 
 /// Makes weights of a row's scores: their softmax, times the values' scales.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn weigh<const N: usize>(
-    scores: &mut [f32],
-    scales: &[f32],
+struct Weigh<'a, const N: usize> {
+    scores: &'a mut [f32],
+    scales: &'a [f32],
     row: usize,
-    weights: &mut [[Pair; N]],
-    steps: &mut [f32],
-) {
-    let max = integers::largest(scores, f32::NEG_INFINITY, |x| x);
-    let exponential = PowerOfTwo::new();
-    let mut sums = [0.0; LANES];
-    let spans = scores.chunks_mut(SPAN).zip(scales.chunks(SPAN));
-    let spans = spans.zip(weights.chunks_mut(SPAN / 2));
-    for (step, ((scores, scales), weights)) in steps.iter_mut().zip(spans) {
-        // One thing after another: all at once does not become SIMD.
-        for score in scores.iter_mut() {
-            *score = exponential.of(*score - max);
+    weights: &'a mut [[Pair; N]],
+    steps: &'a mut [f32],
+}
+
+impl<const N: usize> Work for Weigh<'_, N> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let max = integers::largest(self.scores, f32::NEG_INFINITY, |x| x);
+        let exponential = PowerOfTwo::new();
+        let mut sums = [0.0; LANES];
+        let spans = self.scores.chunks_mut(SPAN).zip(self.scales.chunks(SPAN));
+        let spans = spans.zip(self.weights.chunks_mut(SPAN / 2));
+        for (step, ((scores, scales), weights)) in self.steps.iter_mut().zip(spans) {
+            // One thing after another: all at once does not become SIMD.
+            for score in scores.iter_mut() {
+                *score = exponential.of(*score - max);
+            }
+            for p in scores.as_chunks::<LANES>().0 {
+                sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += p);
+            }
+            for (p, scale) in scores.iter_mut().zip(scales) {
+                *p *= scale;
+            }
+            *step = lay(scores, self.row, weights);
         }
-        for p in scores.as_chunks::<LANES>().0 {
-            sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += p);
-        }
-        for (p, scale) in scores.iter_mut().zip(scales) {
-            *p *= scale;
-        }
-        *step = lay(scores, row, weights);
+        let sum: f32 = sums.iter().sum();
+        self.steps.iter_mut().for_each(|step| *step /= sum);
     }
-    let sum: f32 = sums.iter().sum();
-    steps.iter_mut().for_each(|step| *step /= sum);
 }
 
 /// Adds the values of a span by their weights.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn mix<S: Simd, const N: usize>(
-    weights: &[[Pair; N]],
+struct Mix<'a, const N: usize> {
+    weights: &'a [[Pair; N]],
     steps: [f32; N],
-    values: &[Pairs],
-    y: &mut [[f32; MOST_DIMENSIONS]; N],
-) {
-    for (block, values) in values.chunks_exact(SPAN / 2).enumerate() {
-        let sums = products::<S, N>(weights, values);
-        for (r, sums) in sums.into_iter().enumerate() {
-            let sums = S::floats(sums);
-            let y = &mut y[r][block * LANES..][..LANES];
-            for lane in 0..LANES {
-                y[lane] += steps[r] * sums[lane];
+    values: &'a [Pairs],
+    y: &'a mut [[f32; MOST_DIMENSIONS]; N],
+}
+
+impl<const N: usize> Work for Mix<'_, N> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (block, values) in self.values.chunks_exact(SPAN / 2).enumerate() {
+            let sums = products::<S, N>(self.weights, values);
+            for (r, sums) in sums.into_iter().enumerate() {
+                let step = self.steps[r];
+                let y = &mut self.y[r][block * LANES..][..LANES];
+                for (y, sum) in y.iter_mut().zip(S::floats(sums)) {
+                    *y += step * sum;
+                }
             }
         }
     }
 }
 
-/// `Σ x[pair, r] · m[pair, lane]` for each `r` and `lane`; pairs of `x` come by twos.
+/// `Σ x[pair, r] · m[pair, lane]` for each `r` and `lane`; of an even number of pairs.
 #[inline(always)]
 fn products<S: Simd, const N: usize>(x: &[[Pair; N]], m: &[Pairs]) -> [S::Eight; N] {
-    /// Of one turn of the loop. Browsers load all numbers of a turn first, and of more run out of registers.
-    const PAIRS: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
     let mut sums = [S::eight(); N];
-    let turns = x.as_chunks::<PAIRS>().0.iter();
-    for (x, m) in turns.zip(m.as_chunks::<PAIRS>().0) {
+    let turns = x.as_chunks::<TURN>().0.iter();
+    for (x, m) in turns.zip(m.as_chunks::<TURN>().0) {
         for (x, m) in x.iter().zip(m) {
             for (sums, x) in sums.iter_mut().zip(x) {
                 *sums = S::add_pairs(*sums, x, m);
@@ -307,7 +329,7 @@ mod tests {
         let power: f32 = exact.iter().map(|x| x * x).sum();
         let error: f32 = exact.iter().zip(&y).map(|(a, b)| (a - b) * (a - b)).sum();
         assert!(
-            error <= 3e-6 * power,
+            error <= 3e-7 * power,
             "{heads:?} at {pos}, {n}: {error:e} of {power:e}"
         );
     }

@@ -1,6 +1,6 @@
 //! What a product of packed weights is made of, which every instruction set does in its own way.
 
-use super::{Group, Order};
+use super::{Group, Order, Work};
 use crate::formats::GROUP;
 
 /// What an instruction set does with a group. A value of it holds what loops find in registers.
@@ -16,6 +16,11 @@ pub trait Simd: Copy {
     /// Eight floats.
     type Scales: Copy;
 
+    /// Has it done, where registers are handed out function by function, by one of its own.
+    #[inline(always)]
+    fn apart(work: impl Work) {
+        work.run::<Self>();
+    }
     /// At the beginning of a function, before its loops.
     fn new() -> Self;
     /// Nothing yet.

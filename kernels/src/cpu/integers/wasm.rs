@@ -5,7 +5,7 @@
 pub mod relaxed;
 mod words;
 
-use super::{Group, HALVES, Halves, Order, Pair, Pairs, Simd};
+use super::{Group, HALVES, Halves, Order, Pair, Pairs, Simd, Work};
 use crate::formats::GROUP;
 use core::arch::wasm32::*;
 use std::{hint::black_box, marker::PhantomData};
@@ -125,6 +125,11 @@ impl<D: Dots> Simd for Simd128<D> {
     type Eight = [v128; 2];
     type Total = v128;
     type Scales = [v128; 2];
+
+    #[inline(never)]
+    fn apart(work: impl Work) {
+        work.run::<Self>();
+    }
 
     #[inline(always)]
     fn new() -> Self {
