@@ -220,28 +220,35 @@ pub fn quantise(x: &[f32], most: i16, q: &mut [i16]) -> f32 {
     largest / most
 }
 
-/// `x` as whole numbers whose magnitudes add up to `most`, and half a one for each, or less; and what one of them means.
-#[inline(always)]
-pub fn quantise_within(x: &[f32], most: f32, q: &mut [i16]) -> f32 {
-    let largest = largest(x, 0.0, f32::abs);
-    let mut lanes = [0.0; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for x in whole {
-        for (lane, x) in lanes.iter_mut().zip(x) {
-            *lane += x.abs();
-        }
+/// Of magnitudes that are to be whole numbers, lane by lane: the largest, and their sum.
+#[derive(Default)]
+pub struct Magnitudes {
+    largest: [f32; LANES],
+    sums: [f32; LANES],
+}
+
+impl Magnitudes {
+    /// And these.
+    #[inline(always)]
+    pub fn take(&mut self, x: [f32; LANES]) {
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        self.largest = std::array::from_fn(|i| larger(self.largest[i], x[i]));
+        self.sums = std::array::from_fn(|i| self.sums[i] + x[i]);
     }
-    let rest = rest.iter().map(|x| x.abs());
-    let sum: f32 = lanes.into_iter().chain(rest).sum();
-    let step = (sum / most).max(largest / f32::from(i16::MAX));
-    let inverse = if step > 1e-35 { 1.0 / step } else { 0.0 };
-    round(x, inverse, q);
-    step
+
+    /// What one is to mean, so that each is a word and they add up to `most`, and half a one for each, or less.
+    #[inline(always)]
+    pub fn step(&self, most: f32) -> f32 {
+        let largest = largest(&self.largest, 0.0, |x| x);
+        let sum: f32 = self.sums.iter().sum();
+        // Not nothing, by which others are divided.
+        (sum / most).max(largest / f32::from(i16::MAX)).max(1e-35)
+    }
 }
 
 /// `factor · x` as whole numbers. Eight at a time, as browsers narrow them.
 #[inline(always)]
-fn round(x: &[f32], factor: f32, q: &mut [i16]) {
+pub fn round(x: &[f32], factor: f32, q: &mut [i16]) {
     let round = |x: f32| rounded(factor * x) as i16;
     let (whole, rest) = x.as_chunks::<LANES>();
     let (whole_q, rest_q) = q.as_chunks_mut::<LANES>();

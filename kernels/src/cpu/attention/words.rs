@@ -9,7 +9,7 @@ use crate::{
     cpu::{
         cache::{LARGEST, MOST_DIMENSIONS, SPAN, Words},
         exp::PowerOfTwo,
-        integers::{self, Pair, Pairs, Simd, TURN, Work, quantise_within},
+        integers::{self, Magnitudes, Pair, Pairs, Simd, TURN, Work, round},
     },
     formats::LANES,
     op::Heads,
@@ -103,7 +103,13 @@ impl Attention<'_> {
         let q = held.q.as_chunks_mut::<N>().0;
         let mut factors = [0.0; N];
         for (r, row) in rows.iter().enumerate() {
-            let step = lay(&self.q[row.at..][..head_dim], r, q);
+            let x = &self.q[row.at..][..head_dim];
+            let mut magnitudes = Magnitudes::default();
+            for x in x.as_chunks().0 {
+                magnitudes.take(x.map(f32::abs));
+            }
+            let step = magnitudes.step(MOST);
+            lay(x, step, r, q);
             factors[r] = std::f32::consts::LOG2_E * self.scorer.factors[row.head] * step;
         }
         S::apart(Score {
@@ -142,17 +148,16 @@ impl Attention<'_> {
     }
 }
 
-/// Lays a row's numbers among those of the others, as whole ones; says what one of them means.
+/// Lays a row's numbers among those of the others, as so many steps each.
 #[inline(always)]
-fn lay<const N: usize>(x: &[f32], row: usize, pairs: &mut [[Pair; N]]) -> f32 {
+fn lay<const N: usize>(x: &[f32], step: f32, row: usize, pairs: &mut [[Pair; N]]) {
     const { assert!(MOST_DIMENSIONS <= SPAN) };
     let mut quants = [0; SPAN];
     let quants = &mut quants[..x.len()];
-    let step = quantise_within(x, MOST, quants);
+    round(x, 1.0 / step, quants);
     for (pairs, pair) in pairs.iter_mut().zip(quants.as_chunks().0) {
         pairs[row] = *pair;
     }
-    step
 }
 
 /// Makes scores, as powers of two, of whole blocks of keys; also of those that only later rows see.
@@ -206,13 +211,15 @@ impl<const N: usize> Work for Weigh<'_, N> {
             for score in scores.iter_mut() {
                 *score = exponential.of(*score - max);
             }
-            for p in scores.as_chunks::<LANES>().0 {
-                sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += p);
+            let mut magnitudes = Magnitudes::default();
+            let eights = scores.as_chunks_mut::<LANES>().0.iter_mut();
+            for (p, scales) in eights.zip(scales.as_chunks::<LANES>().0) {
+                sums = std::array::from_fn(|i| sums[i] + p[i]);
+                *p = std::array::from_fn(|i| p[i] * scales[i]);
+                magnitudes.take(*p);
             }
-            for (p, scale) in scores.iter_mut().zip(scales) {
-                *p *= scale;
-            }
-            *step = lay(scores, self.row, weights);
+            *step = magnitudes.step(MOST);
+            lay(scores, *step, self.row, weights);
         }
         let sum: f32 = sums.iter().sum();
         self.steps.iter_mut().for_each(|step| *step /= sum);
@@ -249,6 +256,7 @@ fn products<S: Simd, const N: usize>(x: &[[Pair; N]], m: &[Pairs]) -> [S::Eight;
     let mut sums = [S::eight(); N];
     let turns = x.as_chunks::<TURN>().0.iter();
     for (x, m) in turns.zip(m.as_chunks::<TURN>().0) {
+        S::fetch_ahead(m);
         for (x, m) in x.iter().zip(m) {
             for (sums, x) in sums.iter_mut().zip(x) {
                 *sums = S::add_pairs(*sums, x, m);

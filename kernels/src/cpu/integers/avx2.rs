@@ -241,11 +241,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn fetch_ahead(bytes: &[u8; 64]) {
+    fn fetch_ahead<T>(bytes: &T) {
         /// Bytes: enough to hide main memory's delay, by trial.
-        const DISTANCE: usize = 2048;
-        let ahead = bytes.as_ptr().wrapping_add(DISTANCE);
+        const DISTANCE: usize = 8192;
+        let ahead = std::ptr::from_ref(bytes)
+            .cast::<i8>()
+            .wrapping_add(DISTANCE);
         // SAFETY: a hint, which reads nothing; any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead) };
     }
 }

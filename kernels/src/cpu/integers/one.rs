@@ -80,7 +80,7 @@ impl<S: Simd> PairSum<S> {
         x: &[Group; PAIRS],
         pairs: &[f32; HALVES],
     ) {
-        S::fetch_ahead(q.as_flattened().first_chunk().expect("64 bytes"));
+        S::fetch_ahead(q);
         let scales = self.s.scales(halves, pairs);
         self.sums = S::both(self.sums, scales);
         self.total = S::add_by::<0>(self.total, q[0].dot(self.s, &x[0]), scales);
@@ -150,7 +150,7 @@ fn add_eight<S: Simd>(
     x: &[Group; HALVES],
     steps: &[f32; HALVES],
 ) -> S::Total {
-    for bytes in q.as_flattened().as_chunks().0 {
+    for bytes in q.as_flattened().as_chunks::<64>().0 {
         S::fetch_ahead(bytes);
     }
     let scales = s.scales(halves, steps);

@@ -70,7 +70,7 @@ pub trait Simd: Copy {
     fn lanes(scales: Self::Scales) -> [f32; HALVES];
 
     /// Has memory fetch what lies some rows behind these 64 bytes, where that can be asked for.
-    fn fetch_ahead(_bytes: &[u8; 64]) {}
+    fn fetch_ahead<T>(_bytes: &T) {}
 }
 
 /// As many scales as are widened at once.
