@@ -280,30 +280,48 @@ mod tests {
     #[cfg_attr(not(target_arch = "wasm32"), test)]
     #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn words_agree_with_floats() {
-        for (n_heads, n_kv_heads, head_dim) in [(1, 1, 16), (9, 3, 64), (4, 1, 32), (2, 2, 128)] {
+        let numbers = |seed, len| -> Vec<f32> {
+            let byte = |&b: &u8| f32::from(b as i8) / 40.0;
+            noise(seed, len).iter().map(byte).collect()
+        };
+        let all_heads = [(1, 1, 16), (9, 3, 64), (4, 1, 32), (2, 2, 128), (2, 1, 24)];
+        for (n_heads, n_kv_heads, head_dim) in all_heads {
             let heads = Heads {
                 n_heads,
                 n_kv_heads,
                 head_dim,
             };
             for (pos, n) in [(0, 1), (0, 5), (37, 1), (15, 20), (SPAN + 50, 2)] {
-                agree(heads, pos, n);
+                let q = numbers(3, n * n_heads * head_dim);
+                let kv = |seed| numbers(seed, (pos + n) * n_kv_heads * head_dim);
+                agree(heads, pos, &q, &kv(5), &kv(7));
             }
         }
     }
 
-    fn agree(heads: Heads, pos: usize, n: usize) {
-        let numbers = |seed, len| -> Vec<f32> {
-            let byte = |&b: &u8| f32::from(b as i8) / 40.0;
-            noise(seed, len).iter().map(byte).collect()
+    /// As large as they can be: every number of a sum, of a query and of weights that are alike.
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+    fn sums_fit_into_32_bits() {
+        let heads = Heads {
+            n_heads: 1,
+            n_kv_heads: 1,
+            head_dim: MOST_DIMENSIONS,
         };
-        let (width, kv_width) = (
-            heads.n_heads * heads.head_dim,
-            heads.n_kv_heads * heads.head_dim,
-        );
-        let n_keys = pos + n;
-        let q = numbers(3, n * width);
-        let (k, v) = (numbers(5, n_keys * kv_width), numbers(7, n_keys * kv_width));
+        let n_keys = 2 * SPAN;
+        let ones = vec![1.0; n_keys * MOST_DIMENSIONS];
+        let q = &ones[..MOST_DIMENSIONS];
+        agree(heads, n_keys - 1, q, &ones, &ones);
+        // Keys of opposite signs, so that a score that does not fit weighs the wrong value.
+        let in_turn = |other: f32| [vec![1.0; MOST_DIMENSIONS], vec![other; MOST_DIMENSIONS]];
+        let in_turn = |other| in_turn(other).concat().repeat(SPAN);
+        agree(heads, n_keys - 1, q, &in_turn(-1.0), &in_turn(0.5));
+    }
+
+    /// `q[n, n_heads · head_dim]` over `k, v [pos + n, n_kv_heads · head_dim]`
+    fn agree(heads: Heads, pos: usize, q: &[f32], k: &[f32], v: &[f32]) {
+        let kv_width = heads.n_kv_heads * heads.head_dim;
+        let n_keys = k.len() / kv_width;
         let metric = Metric::dot((heads.head_dim as f32).powf(-0.5));
         let scorer = &Scorer::new(metric, heads.n_heads, |_| unreachable!("no parameters"));
         let stored = |role, x: &[f32]| {
@@ -313,22 +331,22 @@ mod tests {
             }
             cache
         };
-        let (mut exact, mut y) = (vec![0.0; n * width], vec![f32::NAN; n * width]);
+        let (mut exact, mut y) = (vec![0.0; q.len()], vec![f32::NAN; q.len()]);
         let level = Level::detect();
         let pos = pos as u32;
         level.run(attention::Attention {
-            q: &q,
-            k: &k,
-            v: &v,
+            q,
+            k,
+            v,
             heads,
             scorer,
             pos,
             y: &mut exact,
         });
         level.run(Attention {
-            q: &q,
-            k: &stored(Role::Keys, &k),
-            v: &stored(Role::Values, &v),
+            q,
+            k: &stored(Role::Keys, k),
+            v: &stored(Role::Values, v),
             heads,
             scorer,
             pos,
@@ -338,7 +356,7 @@ mod tests {
         let error: f32 = exact.iter().zip(&y).map(|(a, b)| (a - b) * (a - b)).sum();
         assert!(
             error <= 3e-7 * power,
-            "{heads:?} at {pos}, {n}: {error:e} of {power:e}"
+            "{heads:?} at {pos} of {n_keys}: {error:e} of {power:e}"
         );
     }
 }
