@@ -112,14 +112,14 @@ impl Words {
             self.scales[head * self.context + pos] = quantise(x, LARGEST, quants);
             let start = head * self.n_pairs();
             for (dim, q) in quants.iter().enumerate() {
-                let (pairs, lane, half) = self.place(pos, dim);
+                let (pairs, lane, half) = self.index(pos, dim);
                 self.quants[start + pairs][lane][half] = *q;
             }
         }
     }
 
     /// Where a head has a number: in which of its pairs, which of these, which half.
-    fn place(&self, pos: usize, dim: usize) -> (usize, usize, usize) {
+    fn index(&self, pos: usize, dim: usize) -> (usize, usize, usize) {
         match self.role {
             Role::Keys => {
                 let block = pos / LANES * self.head_dim / 2;

@@ -36,16 +36,16 @@ pub struct Attention<'a> {
 impl Work for Attention<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self) {
-        let mut held = Held::default();
+        let mut buffers = Buffers::default();
         let heads = self.heads;
         let n_rows = self.q.len() / heads.head_dim / heads.n_kv_heads;
         for kv in 0..heads.n_kv_heads {
             for first in (0..n_rows).step_by(ROWS) {
                 match n_rows - first {
-                    1 => self.attend::<S, 1>(kv, first, &mut held),
-                    2 => self.attend::<S, 2>(kv, first, &mut held),
-                    3 => self.attend::<S, 3>(kv, first, &mut held),
-                    _ => self.attend::<S, ROWS>(kv, first, &mut held),
+                    1 => self.attend::<S, 1>(kv, first, &mut buffers),
+                    2 => self.attend::<S, 2>(kv, first, &mut buffers),
+                    3 => self.attend::<S, 3>(kv, first, &mut buffers),
+                    _ => self.attend::<S, ROWS>(kv, first, &mut buffers),
                 }
             }
         }
@@ -63,7 +63,7 @@ struct Row {
 
 /// What `N` rows need meanwhile.
 #[derive(Default)]
-struct Held {
+struct Buffers {
     /// `[head_dim / 2, N]`
     q: Vec<Pair>,
     /// `[N, n_keys]`
@@ -89,18 +89,18 @@ impl Attention<'_> {
 
     /// `N` rows from the `first` on.
     #[inline(always)]
-    fn attend<S: Simd, const N: usize>(&mut self, kv: usize, first: usize, held: &mut Held) {
+    fn attend<S: Simd, const N: usize>(&mut self, kv: usize, first: usize, buffers: &mut Buffers) {
         let head_dim = self.heads.head_dim;
         let rows: [Row; N] = std::array::from_fn(|r| self.row(kv, first + r));
         // All that the last row sees, and beyond it to whole blocks.
         let n_keys = rows[N - 1].n_seen.next_multiple_of(LANES);
         let n_spans = n_keys.div_ceil(SPAN);
-        held.q.resize(N * head_dim / 2, [0; 2]);
-        held.scores.resize(N * n_keys, 0.0);
-        held.weights.resize(N * n_keys / 2, [0; 2]);
-        held.steps.resize(N * n_spans, 0.0);
+        buffers.q.resize(N * head_dim / 2, [0; 2]);
+        buffers.scores.resize(N * n_keys, 0.0);
+        buffers.weights.resize(N * n_keys / 2, [0; 2]);
+        buffers.steps.resize(N * n_spans, 0.0);
 
-        let q = held.q.as_chunks_mut::<N>().0;
+        let q = buffers.q.as_chunks_mut::<N>().0;
         let mut factors = [0.0; N];
         for (r, row) in rows.iter().enumerate() {
             let x = &self.q[row.at..][..head_dim];
@@ -117,11 +117,11 @@ impl Attention<'_> {
             factors,
             keys: self.k.quants(kv),
             scales: self.k.scales(kv),
-            scores: &mut held.scores,
+            scores: &mut buffers.scores,
         });
-        let weights = held.weights.as_chunks_mut::<N>().0;
-        let each = held.scores.chunks_exact_mut(n_keys);
-        let each = each.zip(held.steps.chunks_exact_mut(n_spans));
+        let weights = buffers.weights.as_chunks_mut::<N>().0;
+        let each = buffers.scores.chunks_exact_mut(n_keys);
+        let each = each.zip(buffers.steps.chunks_exact_mut(n_spans));
         for (row, (scores, steps)) in each.enumerate() {
             scores[rows[row].n_seen..].fill(f32::NEG_INFINITY);
             S::apart(Weigh {
@@ -137,7 +137,7 @@ impl Attention<'_> {
         for (span, (values, weights)) in spans.zip(weights.chunks(SPAN / 2)).enumerate() {
             S::apart(Mix {
                 weights,
-                steps: std::array::from_fn(|r| held.steps[r * n_spans + span]),
+                steps: std::array::from_fn(|r| buffers.steps[r * n_spans + span]),
                 values,
                 y: &mut y,
             });
