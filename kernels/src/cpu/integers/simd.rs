@@ -69,8 +69,8 @@ pub trait Simd: Copy {
     /// One by one.
     fn lanes(scales: Self::Scales) -> [f32; HALVES];
 
-    /// Has memory fetch what lies some rows behind these 64 bytes, where that can be asked for.
-    fn fetch_ahead<T>(_bytes: &T) {}
+    /// Has memory fetch what lies some KiB behind this, a line of it, where that can be asked for.
+    fn fetch_ahead<T>(_line: &T) {}
 }
 
 /// As many scales as are widened at once.
